@@ -1,0 +1,111 @@
+"""The values that cross the seam between translators and whoever does the I/O.
+
+Documents (JSON objects) are plain dictionaries and live in ``types``; what is
+defined here never leaves the process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, Protocol
+
+from .types import BifrostError, RequestType
+
+NO_ROUTING: Final[Mapping[str, object]] = {}
+
+
+class Body(NamedTuple):
+    """What to send as a request body: its media type and its exact bytes."""
+
+    content_type: str
+    data: bytes
+
+
+class Plan(NamedTuple):
+    """What to ask of the server: method, path and body.
+
+    A plan holds no host, no key and no caller's header, so it is safe to
+    print, to log and to keep in a recording.
+    """
+
+    method: str
+    path: str
+    body: Body | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How one request is to be translated, apart from the request itself.
+
+    ``path`` replaces the operation's default path. ``raw_request`` and
+    ``raw_response`` ask for what was sent and received under
+    ``extra_fields``. ``original_model`` is the model that the client named,
+    when an alias replaced it in the request. ``routing_info`` is added to
+    ``extra_fields.routing_info``. ``structured_outputs`` says which spelling
+    of guided decoding the server reads: ``"legacy"`` for vLLM before 0.12.
+    """
+
+    request_type: RequestType
+    path: str | None = None
+    raw_request: bool = False
+    raw_response: bool = False
+    original_model: str | None = None
+    routing_info: Mapping[str, object] = field(default_factory=lambda: NO_ROUTING)
+    structured_outputs: Literal["native", "legacy"] = "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One event of a stream, ready to be encoded; ``final`` on the last one."""
+
+    data: Mapping[str, object]
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An outcome that is an error; ``error`` is the BifrostError document."""
+
+    error: BifrostError
+
+
+class Note(NamedTuple):
+    """One entry of the ledger: what translation did to one parameter."""
+
+    param: str
+    action: Literal["dropped", "renamed", "converted", "defaulted", "repaired"]
+    detail: str
+
+
+CutKind = Literal["connect", "timeout", "read", "cancelled"]
+
+
+class CutLike(Protocol):
+    """How an exchange broke off. ``detail`` is printable and holds no secret."""
+
+    @property
+    def kind(self) -> CutKind: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class HeadLike(Protocol):
+    """The start of a reply; header names are lower case.
+
+    When ``cut`` is set nothing came back and ``status`` is 0.
+    """
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def elapsed_ms(self) -> int: ...
+    @property
+    def cut(self) -> CutLike | None: ...
+
+
+class ReplyLike(HeadLike, Protocol):
+    """A whole reply; ``body`` is what arrived, content encodings removed."""
+
+    @property
+    def body(self) -> bytes: ...

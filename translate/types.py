@@ -1,0 +1,82 @@
+"""Shapes of the JSON documents that translators read and write.
+
+All of them are open: a key that is not listed here is carried, not refused.
+The field lists follow Bifrost's schemas
+(https://github.com/maximhq/bifrost/tree/main/core/schemas) and OpenAI's chat
+completions (https://platform.openai.com/docs/api-reference/chat).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from typing_extensions import NotRequired, TypedDict
+
+Document = Mapping[str, object]
+"""A JSON object, read only."""
+
+RequestType = Literal[
+    "list_models",
+    "chat_completion",
+    "chat_completion_stream",
+]
+"""The operations that have translators; Bifrost's names."""
+
+
+class ErrorField(TypedDict):
+    """The ``error`` member of a BifrostError."""
+
+    message: str
+    type: NotRequired[str]
+    code: NotRequired[str]
+    param: NotRequired[object]
+    error: NotRequired[str]
+    event_id: NotRequired[str]
+
+
+class BifrostError(TypedDict):
+    """The one shape in which every error reaches the client.
+
+    ``is_bifrost_error`` is true when the fault arose on this side of the
+    server. The HTTP status is ``status_code``; without one it is 400 when
+    ``is_bifrost_error`` is false, else 500.
+    """
+
+    is_bifrost_error: bool
+    error: ErrorField
+    status_code: NotRequired[int]
+    type: NotRequired[str]
+    event_id: NotRequired[str]
+    extra_fields: NotRequired[Mapping[str, object]]
+
+
+class TranslationNote(TypedDict):
+    """One entry of ``extra_fields.translation_notes``."""
+
+    param: str
+    action: str
+    detail: str
+
+
+class ExtraFields(TypedDict):
+    """What Bifrost adds to every answer; ``latency`` in milliseconds."""
+
+    request_type: str
+    provider: str
+    routing_info: Mapping[str, object]
+    original_model_requested: str
+    resolved_model_used: str
+    latency: int
+    chunk_index: int
+    raw_request: NotRequired[object]
+    raw_response: NotRequired[object]
+    translation_notes: NotRequired[Sequence[TranslationNote]]
+
+
+class ChatRequest(TypedDict):
+    """A Bifrost chat request. ``params`` may hold ``extra_params``."""
+
+    model: str
+    input: Sequence[Document]
+    provider: NotRequired[str]
+    params: NotRequired[Document]
+    fallbacks: NotRequired[Sequence[object]]

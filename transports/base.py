@@ -1,0 +1,276 @@
+"""What a transport is, and the four drivers that join one to a translator.
+
+A transport moves bytes and measures time. It knows no path, no model and no
+JSON, follows no redirect and retries nothing. Trouble on the network is a
+value (``Cut``), not an exception; cancellation and bugs pass through.
+"""
+
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+T = TypeVar("T")
+Event_co = TypeVar("Event_co", covariant=True)
+Event = TypeVar("Event")
+
+CutKind = Literal["connect", "timeout", "read", "cancelled"]
+
+
+class BodyLike(Protocol):
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class PlanLike(Protocol):
+    """What is to be sent: method, path (with its leading slash) and body."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def body(self) -> BodyLike | None: ...
+
+
+class Cut(NamedTuple):
+    """How an exchange broke off.
+
+    ``connect``: no connection was made. ``timeout``: a limit of ``Timeouts``
+    ran out. ``read``: the connection broke, or what came was not HTTP.
+    ``cancelled``: the caller gave up. ``detail`` is one line for people; it
+    holds no host, no key and no header.
+    """
+
+    kind: CutKind
+    detail: str
+
+
+class Reply(NamedTuple):
+    """An answer: header names are lower case, repeated ones joined by ", ".
+
+    ``body`` has its content encoding removed. ``elapsed_ms`` counts from the
+    start of the call. With a ``cut``, ``status`` is 0 when no header arrived,
+    and ``body`` is what had arrived.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    elapsed_ms: int = 0
+    cut: Cut | None = None
+
+
+class Piece(NamedTuple):
+    """Some bytes of a streamed body, as one read gave them.
+
+    ``at_ms`` counts from the start of the call. A piece with a ``cut`` is the
+    last one.
+    """
+
+    data: bytes
+    at_ms: int
+    cut: Cut | None = None
+
+
+class Stream(NamedTuple):
+    """A streamed answer: its head (body empty), then its pieces."""
+
+    head: Reply
+    pieces: Iterator[Piece]
+
+
+class AsyncStream(NamedTuple):
+    """A streamed answer: its head (body empty), then its pieces."""
+
+    head: Reply
+    pieces: AsyncIterator[Piece]
+
+
+class Transport(Protocol):
+    """Sends plans, blocking. Never raises for trouble on the network."""
+
+    def send(self, plan: PlanLike) -> Reply: ...
+    def stream(self, plan: PlanLike) -> AbstractContextManager[Stream]: ...
+
+
+class AsyncTransport(Protocol):
+    """Sends plans, asynchronously. Never raises for trouble on the network."""
+
+    async def send(self, plan: PlanLike) -> Reply: ...
+    def stream(self, plan: PlanLike) -> AbstractAsyncContextManager[AsyncStream]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits in seconds, ``None`` for no limit.
+
+    ``first_byte_s`` runs from the sent request to the status line;
+    ``idle_s`` is the longest silence between two reads of a body;
+    ``total_s`` bounds a whole ``send`` and never applies to ``stream``.
+    """
+
+    connect_s: float | None = 10.0
+    first_byte_s: float | None = 600.0
+    idle_s: float | None = 300.0
+    total_s: float | None = None
+
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_VERSION_SUFFIX: Final = re.compile(r"/v1/*\Z")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Endpoint:
+    """Where a server is and how to be let in.
+
+    ``url`` may end in slashes or in ``/v1``: both are taken off, so that
+    ``http://h:8000``, ``http://h:8000/`` and ``http://h:8000/v1`` are the same
+    endpoint, and a path prefix is kept. An empty ``api_key`` sends no
+    ``Authorization``. ``headers`` are the caller's own; the transport's
+    ``Content-Type``, ``Accept`` and ``Authorization`` win over them.
+    ``reply_limit`` bounds the bytes of a body that ``send`` collects. The
+    printed form shows neither key nor headers nor host.
+    """
+
+    url: str
+    api_key: str = ""
+    headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    reply_limit: int = 256 * 1024 * 1024
+
+    def __repr__(self) -> str:
+        return "Endpoint(...)"
+
+    def join(self, path: str) -> str:
+        """The address of ``path`` on this server."""
+        return _VERSION_SUFFIX.sub("", self.url.rstrip("/")) + path
+
+
+def request_headers(endpoint: Endpoint, plan: PlanLike, streaming: bool) -> dict[str, str]:
+    """The headers of one request: the endpoint's own, then those that win over them."""
+    own: dict[str, str] = {}
+    if plan.body is not None:
+        own["Content-Type"] = plan.body.content_type
+    elif plan.method == "GET":
+        own["Content-Type"] = "application/json"
+    if streaming:
+        own["Accept"] = "text/event-stream"
+        own["Cache-Control"] = "no-cache"
+    if endpoint.api_key:
+        own["Authorization"] = f"Bearer {endpoint.api_key}"
+    taken = {name.lower() for name in own}
+    return {name: value for name, value in endpoint.headers.items() if name.lower() not in taken} | own
+
+
+class FoldLike(Protocol[Event_co]):
+    """A translator's state machine: bytes in, events out.
+
+    ``ended`` is true once the last event is out; what is fed after that is
+    ignored.
+    """
+
+    @property
+    def ended(self) -> bool: ...
+    def feed(self, data: bytes, at_ms: int = 0) -> Sequence[Event_co]: ...
+    def close(self, at_ms: int = 0, cut: Cut | None = None) -> Sequence[Event_co]: ...
+
+
+@runtime_checkable
+class Finishable(Protocol):
+    """Pieces that can be told that their reader has all it needs.
+
+    The transport may then read the rest of the body, briefly and bounded, so
+    that the connection can serve the next request.
+    """
+
+    def finish(self) -> None: ...
+
+
+@runtime_checkable
+class AsyncFinishable(Protocol):
+    """The same as ``Finishable``, asynchronous."""
+
+    async def finish(self) -> None: ...
+
+
+def run(transport: Transport, conversation: Generator[PlanLike, Reply, T]) -> T:
+    """Drive a conversation to its outcome, sending each plan it yields."""
+    try:
+        plan = next(conversation)
+        while True:
+            plan = conversation.send(transport.send(plan))
+    except StopIteration as stop:
+        outcome: T = stop.value
+        return outcome
+
+
+async def run_async(transport: AsyncTransport, conversation: Generator[PlanLike, Reply, T]) -> T:
+    """The same as ``run``, asynchronous."""
+    try:
+        plan = next(conversation)
+        while True:
+            plan = conversation.send(await transport.send(plan))
+    except StopIteration as stop:
+        outcome: T = stop.value
+        return outcome
+
+
+def batches(pieces: Iterable[Piece], into: FoldLike[Event]) -> Iterator[Sequence[Event]]:
+    """The events of a stream, grouped by the read that brought them.
+
+    No group is empty. Stops reading once the fold has ended.
+    """
+    at_ms, cut = 0, None
+    for piece in pieces:
+        at_ms = piece.at_ms
+        events = into.feed(piece.data, at_ms) if piece.data else ()
+        if events:
+            yield events
+        if into.ended:
+            if isinstance(pieces, Finishable):
+                pieces.finish()
+            return
+        if piece.cut is not None:
+            cut = piece.cut
+            break
+    if last := into.close(at_ms, cut):
+        yield last
+
+
+async def batches_async(
+    pieces: AsyncIterable[Piece], into: FoldLike[Event]
+) -> AsyncIterator[Sequence[Event]]:
+    """The same as ``batches``, asynchronous."""
+    at_ms, cut = 0, None
+    async for piece in pieces:
+        at_ms = piece.at_ms
+        events = into.feed(piece.data, at_ms) if piece.data else ()
+        if events:
+            yield events
+        if into.ended:
+            if isinstance(pieces, AsyncFinishable):
+                await pieces.finish()
+            return
+        if piece.cut is not None:
+            cut = piece.cut
+            break
+    if last := into.close(at_ms, cut):
+        yield last
+
+
+def fold(pieces: Iterable[Piece], into: FoldLike[Event]) -> Iterator[Event]:
+    """The events of a stream, one by one."""
+    for events in batches(pieces, into):
+        yield from events
+
+
+async def fold_async(pieces: AsyncIterable[Piece], into: FoldLike[Event]) -> AsyncIterator[Event]:
+    """The same as ``fold``, asynchronous."""
+    async for events in batches_async(pieces, into):
+        for event in events:
+            yield event
