@@ -1,0 +1,168 @@
+"""What a server says, in Bifrost's form: messages, deltas, tool calls, usage.
+
+Null noise goes, what the server really said stays where it was, whether we
+know the field or not. Reasoning comes out under both names that clients read.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from . import documents
+from .plan import Note
+from .types import Document
+
+_REASONING: Final = ("reasoning", "reasoning_content", "reasoning_details")
+
+
+def reasoning_text(source: Document) -> str | None:
+    """The thoughts in a message or delta, under whichever name they came.
+
+    vLLM says ``reasoning_content`` up to 0.12, ``reasoning`` from 0.12 on.
+    """
+    first = source.get("reasoning")
+    if isinstance(first, str) and first:
+        return first
+    second = source.get("reasoning_content")
+    if isinstance(second, str) and second:
+        return second
+    return None
+
+
+def reasoning_fields(text: str, details: object = None) -> dict[str, object]:
+    """Thoughts as clients expect them: both names, and Bifrost's details."""
+    return {
+        "reasoning": text,
+        "reasoning_content": text,
+        "reasoning_details": details or [{"index": 0, "type": "reasoning.text", "text": text}],
+    }
+
+
+def plain_fields(source: Document, handled: Iterable[str]) -> dict[str, object]:
+    """The members of ``source`` that need no rule and are not null."""
+    return {name: value for name, value in source.items() if value is not None and name not in handled}
+
+
+def message(source: Document, call_ids: str, place: str, notes: list[Note]) -> dict[str, object]:
+    """An assistant message; ``content`` is always there, null as it came."""
+    out: dict[str, object] = {"role": source.get("role") or "assistant", "content": source.get("content")}
+    text = reasoning_text(source)
+    handled = ("role", "content", "tool_calls", *(_REASONING if text is not None else ()))
+    out |= plain_fields(source, handled)
+    if text is not None:
+        out |= reasoning_fields(text, source.get("reasoning_details"))
+    if calls := tool_calls(source.get("tool_calls"), call_ids, f"{place}.tool_calls", notes):
+        out["tool_calls"] = calls
+    return out
+
+
+def tool_calls(value: object, call_ids: str, place: str, notes: list[Note]) -> list[dict[str, object]]:
+    """Calls numbered from 0, each with id, type, name and arguments as text."""
+    out: list[dict[str, object]] = []
+    for position, call in enumerate(documents.as_array(value) or ()):
+        if not isinstance(call, Mapping):
+            notes.append(Note(f"{place}[{position}]", "dropped", "not an object"))
+            continue
+        index = len(out)
+        entry: dict[str, object] = {
+            "index": index,
+            "id": call.get("id") or call_id(call_ids, index),
+            "type": call.get("type") or "function",
+        }
+        entry |= plain_fields(call, ("index", "id", "type", "function"))
+        function = documents.as_object(call.get("function"))
+        if function is not None or "custom" not in call:
+            function = function or {}
+            entry["function"] = {
+                "name": function.get("name") or "",
+                "arguments": argument_text(function.get("arguments")),
+            } | plain_fields(function, ("name", "arguments"))
+        if not call.get("id"):
+            notes.append(Note(f"{place}[{index}].id", "defaulted", "the server sent none"))
+        out.append(entry)
+    return out
+
+
+def call_id(stem: str, index: int) -> str:
+    """A stable id for a call that came without one."""
+    return f"call_{stem}_{index}"
+
+
+def id_stem(reply_id: object, choice: int) -> str:
+    """What makes the ids of one choice's calls unlike those of any other reply."""
+    text = reply_id if isinstance(reply_id, str) else ""
+    return f"{text.removeprefix('chatcmpl-')[:48]}_{choice}"
+
+
+def argument_text(value: object) -> str:
+    """A call's arguments as the text that clients parse."""
+    if isinstance(value, str):
+        return value
+    encoded = b"" if value is None else documents.encode(value)
+    return encoded.decode() if isinstance(encoded, bytes) else ""
+
+
+def finish_reason(reason: object, has_calls: bool, place: str, notes: list[Note]) -> object:
+    """The reason as it came, but ``stop`` for ``tool_calls`` without a call.
+
+    Agents loop on such a reply (https://github.com/vllm-project/vllm/issues/53255).
+    """
+    if reason == "tool_calls" and not has_calls:
+        notes.append(Note(f"{place}.finish_reason", "repaired", "tool_calls without a call became stop"))
+        return "stop"
+    return reason
+
+
+def usage(value: object) -> dict[str, object] | None:
+    """Token counts in Bifrost's form, or ``None`` when the server sent none.
+
+    Cached prompt tokens carry Bifrost's three names; counts are integers.
+    """
+    source = documents.as_object(value)
+    if not source:
+        return None
+    out: dict[str, object] = {}
+    for name, entry in source.items():
+        if name == "prompt_tokens_details" and isinstance(entry, Mapping):
+            out[name] = _prompt_details(entry)
+        elif isinstance(entry, Mapping):
+            out[name] = {member: _count(count) for member, count in entry.items() if count is not None}
+        elif entry is not None:
+            out[name] = _count(entry)
+    return out
+
+
+def _prompt_details(source: Document) -> dict[str, object]:
+    out = {name: _count(count) for name, count in source.items() if count is not None}
+    read = out.get("cached_read_tokens") or out.get("cached_tokens") or 0
+    written = out.get("cached_write_tokens") or out.get("cache_write_tokens") or 0
+    if read:
+        out["cached_read_tokens"] = read
+    if written:
+        out["cached_write_tokens"] = written
+    out["cached_tokens"] = read
+    out["cache_write_tokens"] = written
+    return out
+
+
+def _count(value: object) -> object:
+    number = documents.as_integer(value)
+    return value if number is None else number
+
+
+def joined_logprobs(first: object, second: object) -> object:
+    """Two successive ``logprobs`` of one choice as one."""
+    if not isinstance(first, Mapping) or not isinstance(second, Mapping):
+        return second if second is not None else first
+    out: dict[str, object] = dict(first)
+    for name, entry in second.items():
+        out[name] = joined(out.get(name), entry)
+    return out
+
+
+def joined(first: object, second: object) -> object:
+    """Two successive values of one field: arrays run on, else the later one counts."""
+    if isinstance(first, Sequence) and isinstance(second, Sequence):
+        if isinstance(first, str) or isinstance(second, str):
+            return second
+        return [*first, *second]
+    return first if second is None else second

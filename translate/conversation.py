@@ -1,0 +1,70 @@
+"""One request as a conversation: plans out, replies in, an outcome at the end."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+from .fold import Fold
+from .plan import Call, Failure, HeadLike, Plan, ReplyLike
+from .types import Document
+
+
+class FromFlat(Protocol):
+    def __call__(self, flat: Document, /) -> Document | Failure: ...
+
+
+class MakePlan(Protocol):
+    def __call__(self, request: Document, call: Call, /) -> Plan | Failure: ...
+
+
+class Parse(Protocol):
+    def __call__(
+        self, request: Document, reply: ReplyLike, spent_ms: int, call: Call, /
+    ) -> Document | Failure: ...
+
+
+class FollowUp(Protocol):
+    def __call__(self, plan: Plan, status: int, call: Call, /) -> Plan | None: ...
+
+
+class MakeFold(Protocol):
+    def __call__(self, request: Document, head: HeadLike, call: Call, /) -> Fold: ...
+
+
+def never(plan: Plan, status: int, call: Call) -> Plan | None:
+    """The follow-up of an operation that has none."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the registry: the pure functions of an operation.
+
+    ``follow_up`` says what to send after an answer that cannot be the last
+    word; ``fold`` is there for streamed operations.
+    """
+
+    from_flat: FromFlat
+    plan: MakePlan
+    parse: Parse
+    follow_up: FollowUp = never
+    fold: MakeFold | None = None
+
+
+def converse(
+    operation: Operation, request: Document, call: Call
+) -> Generator[Plan, ReplyLike, Document | Failure]:
+    """Yields what to send and is sent the reply, until there is an outcome.
+
+    Latencies add up. Once ``follow_up`` has spoken, the next answer is final.
+    """
+    plan = operation.plan(request, call)
+    if isinstance(plan, Failure):
+        return plan
+    reply = yield plan
+    spent_ms = reply.elapsed_ms
+    second = None if reply.cut is not None else operation.follow_up(plan, reply.status, call)
+    if second is not None:
+        reply = yield second
+        spent_ms += reply.elapsed_ms
+    return operation.parse(request, reply, spent_ms, call)

@@ -1,0 +1,246 @@
+"""Bytes to JSON values and back, for any bytes and any value.
+
+Both directions are total: trouble is a ``Malformed`` value, never an
+exception. Key order is kept, integers are exact, and a number whose spelling a
+float would lose (``1E5``, ``1.50``, ``1e400``, an integer of 5,000 digits) is
+a ``Spelled`` and goes out as it came in.
+
+msgspec does the work; what it refuses goes to the standard library, which
+reads what servers in Python really write (NaN, lone surrogates, control
+characters inside text), and to a writer that does not recurse.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
+from typing import Final, NoReturn
+
+import msgspec
+
+_BOM: Final = b"\xef\xbb\xbf"
+_LONGEST_INTEGER: Final = 4000  # digits; Python refuses to print more than 4,300
+_DEEPEST: Final = 100_000  # containers; only a value that holds itself gets there
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What could not be read or written, and why; quotes nothing of it."""
+
+    reason: str
+
+
+class Spelled(float):
+    """A number together with its spelling; elsewhere it is that float."""
+
+    __slots__ = ("text",)
+    text: str
+
+
+def _spelled(text: str) -> Spelled:
+    number = Spelled(text)
+    number.text = text
+    return number
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if repr(number) == text and "e" not in text else _spelled(text)
+
+
+def _integer(text: str) -> int | float:
+    return int(text) if len(text) <= _LONGEST_INTEGER else _spelled(text)
+
+
+def _null(_constant: str) -> None:
+    return None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_decode_fast: Final = msgspec.json.Decoder(float_hook=_number).decode
+_LENIENT: Final = json.JSONDecoder(
+    parse_float=_number, parse_int=_integer, parse_constant=_null, strict=False
+)
+_STRICT: Final = json.JSONDecoder(parse_float=_number, parse_int=_integer, parse_constant=_refuse)
+
+
+def decode(data: bytes, strict: bool = False) -> object | Malformed:
+    """The JSON value that ``data`` holds.
+
+    NaN and the infinities become null, or are refused when ``strict``.
+    """
+    data = data.removeprefix(_BOM)
+    try:
+        value: object = _decode_fast(data)
+    except RecursionError:
+        return Malformed("nested too deeply")
+    except ValueError:  # every error of msgspec is one
+        return _decode_slowly(data, _STRICT if strict else _LENIENT)
+    return value
+
+
+def _decode_slowly(data: bytes, decoder: json.JSONDecoder) -> object | Malformed:
+    try:
+        value: object = decoder.decode(data.decode())
+    except UnicodeDecodeError as error:
+        return Malformed(f"not UTF-8 at byte {error.start}")
+    except RecursionError:
+        return Malformed("nested too deeply")
+    except ValueError as error:
+        return Malformed(str(error) if data.strip() else "empty")
+    return value
+
+
+def decode_object(data: bytes, strict: bool = False) -> Mapping[str, object] | Malformed:
+    """The JSON object that ``data`` holds."""
+    value = decode(data, strict)
+    if isinstance(value, dict | Malformed):
+        return value
+    return Malformed(f"expected an object, got {type_name(value)}")
+
+
+def _encode_unusual(value: object) -> object:
+    match value:
+        case Spelled():
+            return msgspec.Raw(value.text.encode())
+        case str():
+            return str(value)
+        case Mapping():
+            return dict(value)
+        case Sequence():
+            return list(value)
+    raise TypeError
+
+
+_encode_fast: Final = msgspec.json.Encoder(enc_hook=_encode_unusual).encode
+
+
+def encode(value: object) -> bytes | Malformed:
+    """``value`` as compact JSON in UTF-8; non-finite numbers become null."""
+    try:
+        return _encode_fast(value)
+    except (RecursionError, TypeError, ValueError, OverflowError):
+        return _encode_slowly(value)
+
+
+_Path = tuple["_Path", str | int] | None
+
+
+class _Text(str):
+    """Finished output among the values that wait to be written."""
+
+    __slots__ = ()
+
+
+def _encode_slowly(value: object) -> bytes | Malformed:
+    out: list[str] = []
+    waiting: list[tuple[object, _Path]] = [(value, None)]
+    depth = 0
+    while waiting:
+        item, path = waiting.pop()
+        if isinstance(item, Mapping):
+            waiting.append((_Text("}"), None))
+            for index, (key, member) in reversed(list(enumerate(item.items()))):
+                if not isinstance(key, str):
+                    return Malformed(f"{_place(path)}: a key is {type_name(key)}, not text")
+                comma = "," if index else ""
+                waiting.append((member, (path, key)))
+                waiting.append((_Text(f"{comma}{encode_basestring_ascii(key)}:"), None))
+            out.append("{")
+            depth += 1
+        elif isinstance(item, list | tuple):
+            waiting.append((_Text("]"), None))
+            for index in range(len(item) - 1, -1, -1):
+                waiting.append((item[index], (path, index)))
+                if index:
+                    waiting.append((_Text(","), None))
+            out.append("[")
+            depth += 1
+        elif isinstance(item, _Text):
+            out.append(item)
+            depth -= item in {"}", "]"}
+        else:
+            scalar = _scalar(item)
+            if scalar is None:
+                return Malformed(f"{_place(path)}: {type(item).__name__} is not JSON")
+            out.append(scalar)
+        if depth > _DEEPEST:
+            return Malformed("nested too deeply")
+    return "".join(out).encode()
+
+
+def _scalar(item: object) -> str | None:
+    match item:
+        case None:
+            return "null"
+        case bool():
+            return "true" if item else "false"
+        case str():
+            return encode_basestring_ascii(item)
+        case Spelled():
+            return item.text
+        case int():
+            try:
+                return int.__repr__(item)
+            except ValueError:  # too many digits to print
+                return None
+        case float():
+            return float.__repr__(item) if math.isfinite(item) else "null"
+    return None
+
+
+def _place(path: _Path) -> str:
+    names: list[str] = []
+    while path is not None:
+        path, name = path
+        names.append(f"[{name}]" if isinstance(name, int) else f".{name}")
+    return "$" + "".join(reversed(names))
+
+
+def type_name(value: object) -> str:
+    """What JSON calls the type of ``value``."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case Mapping():
+            return "an object"
+        case list() | tuple():
+            return "an array"
+    return type(value).__name__
+
+
+def as_object(value: object) -> Mapping[str, object] | None:
+    """``value`` if it is an object."""
+    return value if isinstance(value, dict | Mapping) else None
+
+
+def as_array(value: object) -> Sequence[object] | None:
+    """``value`` if it is an array."""
+    return value if isinstance(value, list | tuple) else None
+
+
+def as_text(value: object) -> str | None:
+    """``value`` if it is text."""
+    return value if isinstance(value, str) else None
+
+
+def as_integer(value: object) -> int | None:
+    """``value`` if it is a whole number, however spelled; a boolean is none."""
+    match value:
+        case bool():
+            return None
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+    return None

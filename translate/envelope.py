@@ -1,0 +1,52 @@
+"""What Bifrost wraps around every answer: ``extra_fields`` and the ledger."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from . import documents
+from .plan import Call, Note
+from .types import ExtraFields, TranslationNote
+
+PROVIDER: Final = "vllm"
+
+
+def routing_info(call: Call, model: str) -> Mapping[str, object]:
+    """Who answers: provider and model, then what the caller's routing adds."""
+    named = {"model": model} if model else {}
+    return {"provider": PROVIDER, **named, **call.routing_info}
+
+
+def extra_fields(
+    call: Call, model: str, latency: int, chunk_index: int = 0, notes: Iterable[Note] = ()
+) -> ExtraFields:
+    """``extra_fields`` of a success; ``latency`` in milliseconds."""
+    fields: ExtraFields = {
+        "request_type": call.request_type,
+        "provider": PROVIDER,
+        "routing_info": routing_info(call, model),
+        "original_model_requested": call.original_model or model,
+        "resolved_model_used": model,
+        "latency": latency,
+        "chunk_index": chunk_index,
+    }
+    if ledger := translation_notes(notes):
+        fields["translation_notes"] = ledger
+    return fields
+
+
+def translation_notes(notes: Iterable[Note]) -> list[TranslationNote]:
+    """The ledger as JSON; an entry that repeats is listed once."""
+    return [
+        {"param": note.param, "action": note.action, "detail": note.detail} for note in dict.fromkeys(notes)
+    ]
+
+
+def raw_text(data: bytes) -> str:
+    """Bytes as text for ``raw_request`` and ``raw_response``."""
+    return data.decode(errors="replace")
+
+
+def raw_json(data: bytes) -> object:
+    """Bytes as the JSON value that they are, else as text."""
+    value = documents.decode(data)
+    return raw_text(data) if isinstance(value, documents.Malformed) else value

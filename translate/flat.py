@@ -1,0 +1,79 @@
+"""The form in which HTTP clients write requests, turned into Bifrost's.
+
+Clients send one flat object, as OpenAI's API has it; a Bifrost request keeps
+model, input, parameters and fallbacks apart. Nothing is judged here but what
+must be known to take the object apart; nothing is lost either: a key without
+a place of its own goes to ``params.extra_params``, in the client's order.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from .envelope import PROVIDER
+from .errors import invalid
+from .plan import Failure
+from .types import Document
+
+_PREFIX: Final = PROVIDER + "/"
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """Provider and model of ``provider/model``.
+
+    The provider is empty when the text before the first slash is not one:
+    ``vllm/org/name`` is ``("vllm", "org/name")``, ``org/name`` is
+    ``("", "org/name")``, ``vllm//models/x`` is ``("vllm", "/models/x")``.
+    """
+    if model.startswith(_PREFIX):
+        return PROVIDER, model.removeprefix(_PREFIX)
+    return "", model
+
+
+def named_model(flat: Document) -> tuple[str, str] | Failure:
+    """Provider and model that a flat request names."""
+    model = flat.get("model")
+    if model is not None and not isinstance(model, str):
+        return invalid("model must be text", "model")
+    provider, name = split_model(model or "")
+    return (provider, name) if name.strip() else invalid("model is required", "model")
+
+
+def request_model(request: Document) -> str:
+    """The model that goes upstream; empty when the request names none.
+
+    Only a request that names no provider may carry one in its model.
+    """
+    model = request.get("model")
+    if not isinstance(model, str):
+        return ""
+    return model if request.get("provider") else split_model(model)[1]
+
+
+def taken_apart(
+    flat: Document, inputs: Mapping[str, str], known: frozenset[str]
+) -> dict[str, object] | Failure:
+    """The Bifrost request that ``flat`` means.
+
+    ``inputs`` maps flat names to those of the request; ``known`` are the
+    operation's parameters. ``stream`` is left out: the operation decides it.
+    """
+    named = named_model(flat)
+    if isinstance(named, Failure):
+        return named
+    request: dict[str, object] = {"provider": named[0], "model": named[1]}
+    params: dict[str, object] = {}
+    extra: dict[str, object] = {}
+    for name, value in flat.items():
+        if name in inputs:
+            request[inputs[name]] = value
+        elif name == "fallbacks":
+            request[name] = value
+        elif name in known:
+            params[name] = value
+        elif name not in {"model", "stream"}:
+            extra[name] = value
+    if extra:
+        params["extra_params"] = extra
+    if params:
+        request["params"] = params
+    return request

@@ -1,0 +1,262 @@
+"""How a stream of bytes becomes events: the machinery that operations share.
+
+A fold is fed bytes and closed once; it answers with events. It never raises
+and ends in exactly one way: a ``Chunk`` with ``final`` or a ``Failure``, after
+which it says nothing more. What differs between operations, namely what one
+JSON document of the stream means, is an ``Interpreter``.
+
+How a stream ends, in the order in which it is decided:
+
+==============================================  ===================================
+what happens                                    outcome
+==============================================  ===================================
+a frame that holds an error                     that error
+a frame that is not a JSON object               "failed to unmarshal" error
+an event over the size limit                    ``event_too_large`` error
+``[DONE]`` after some event                     final chunk
+``[DONE]`` alone                                ``empty_stream`` error
+two comments in a row, every choice finished    final chunk
+the end or a cut, every choice finished         final chunk
+cancelled by the caller                         499
+time ran out                                    504
+any other end or cut                            502, ``stream_truncated``
+==============================================  ===================================
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from . import documents, errors, sse
+from .envelope import raw_json
+from .plan import Call, Chunk, CutLike, Failure, HeadLike, Note, ReplyLike
+
+Event = Chunk | Failure
+
+_REFUSAL_LIMIT: Final = 1024 * 1024
+_PATIENCE: Final = 2  # comment lines in a row after which a finished stream is over
+_PEEK: Final = 16
+_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
+
+
+class Fold(Protocol):
+    """Bytes in, events out.
+
+    ``feed`` takes any piece of the body; ``close`` says that no more comes and
+    how that came about. ``at_ms`` counts from the start of the call. ``ended``
+    is true once the last event is out.
+    """
+
+    @property
+    def ended(self) -> bool: ...
+    def feed(self, data: bytes, at_ms: int = 0) -> Sequence[Event]: ...
+    def close(self, at_ms: int = 0, cut: CutLike | None = None) -> Sequence[Event]: ...
+
+
+class Interpreter(Protocol):
+    """What the JSON documents of one stream mean.
+
+    ``expected`` is the member that every document of a healthy stream has;
+    ``finished`` tells that the server has said all but its farewell. ``take``
+    gives the chunks that one document completes, ``last`` those that waited
+    for the end, of which the last one is final.
+    """
+
+    @property
+    def expected(self) -> str: ...
+    @property
+    def finished(self) -> bool: ...
+    def take(self, document: Mapping[str, object], payload: bytes, at_ms: int) -> Sequence[Chunk]: ...
+    def last(self, at_ms: int, notes: Sequence[Note]) -> Sequence[Chunk]: ...
+
+
+class JSONFold:
+    """A stream of server-sent JSON documents that ends with ``[DONE]``."""
+
+    __slots__ = ("_beats", "_call", "_interpreter", "_model", "_reader", "_started", "ended")
+
+    def __init__(self, interpreter: Interpreter, call: Call, model: str, limit: int = sse.LIMIT) -> None:
+        self.ended = False
+        self._interpreter = interpreter
+        self._call = call
+        self._model = model
+        self._reader = sse.Reader(limit)
+        self._started = False
+        self._beats = 0
+
+    def feed(self, data: bytes, at_ms: int = 0) -> Sequence[Event]:
+        out: list[Event] = []
+        if self.ended:
+            return out
+        for payload in self._reader.feed(data):
+            self._take(payload, at_ms, out)
+            if self.ended:
+                return out
+        if self._reader.overflowed:
+            self._fail(errors.rejected(_TOO_LARGE, 502, code="event_too_large"), out)
+        return out
+
+    def close(self, at_ms: int = 0, cut: CutLike | None = None) -> Sequence[Event]:
+        out: list[Event] = []
+        broken: list[Note] = []
+        for payload in () if self.ended else self._reader.close():
+            if payload.strip() == b"[DONE]" or isinstance(documents.decode(payload), Mapping):
+                self._take(payload, at_ms, out)
+            else:
+                broken.append(Note("stream", "dropped", "an event that broke off"))
+        if self.ended:
+            return out
+        if self._interpreter.finished and (cut is None or cut.kind != "cancelled"):
+            self._finish(at_ms, broken, out)
+        elif cut is not None and cut.kind in {"cancelled", "timeout"}:
+            self._fail(errors.from_cut(cut), out)
+        else:
+            self._fail(errors.truncated("" if cut is None else cut.detail), out)
+        return out
+
+    def _take(self, payload: bytes, at_ms: int, out: list[Event]) -> None:
+        if payload == sse.KEEP_ALIVE:
+            self._beats += 1
+            if self._beats >= _PATIENCE and self._interpreter.finished:
+                self._finish(at_ms, (), out)
+            return
+        self._beats = 0
+        document = documents.decode(payload)
+        if isinstance(document, dict):
+            failure = errors.from_document(document, self._interpreter.expected, 500)
+            if failure is not None:
+                self._fail(failure, out)
+            else:
+                self._started = True
+                out.extend(self._interpreter.take(document, payload, at_ms))
+        elif payload.strip() != b"[DONE]":
+            self._fail(errors.unreadable(f"not a JSON object: {_excerpt(payload)}"), out)
+        elif self._started:
+            self._finish(at_ms, (), out)
+        else:
+            self._fail(errors.empty_stream(), out)
+
+    def _finish(self, at_ms: int, notes: Sequence[Note], out: list[Event]) -> None:
+        self.ended = True
+        out.extend(self._interpreter.last(at_ms, notes))
+
+    def _fail(self, failure: Failure, out: list[Event]) -> None:
+        self.ended = True
+        out.append(errors.stamp(failure, self._call, self._model))
+
+
+_TOO_LARGE: Final = "provider sent an event that is larger than the limit"
+
+
+def _excerpt(payload: bytes) -> str:
+    return errors.redact(payload[:80].decode(errors="replace"))
+
+
+class _Refusal:
+    """The body of a refused stream, as the reply that it is."""
+
+    __slots__ = ("body", "cut", "elapsed_ms", "headers", "status")
+
+    def __init__(self, head: HeadLike, body: bytes) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self.elapsed_ms = head.elapsed_ms
+        self.cut: CutLike | None = head.cut
+        self.body = body
+
+
+class RefusedFold:
+    """A stream that the server did not start: collects, then fails once."""
+
+    __slots__ = ("_body", "_call", "_expected", "_head", "_model", "ended")
+
+    def __init__(self, head: HeadLike, call: Call, model: str, expected: str) -> None:
+        self.ended = False
+        self._head = head
+        self._call = call
+        self._model = model
+        self._expected = expected
+        self._body = bytearray()
+
+    def feed(self, data: bytes, at_ms: int = 0) -> Sequence[Event]:
+        if not self.ended:
+            self._body += data[: _REFUSAL_LIMIT - len(self._body)]
+        return ()
+
+    def close(self, at_ms: int = 0, cut: CutLike | None = None) -> Sequence[Event]:
+        if self.ended:
+            return ()
+        self.ended = True
+        reply = _Refusal(self._head, bytes(self._body))
+        failure = self._failure(reply, cut)
+        raw = {"raw_response": raw_json(reply.body)} if self._call.raw_response and reply.body else {}
+        return (errors.stamp(failure, self._call, self._model, latency=at_ms, **raw),)
+
+    def _failure(self, reply: ReplyLike, cut: CutLike | None) -> Failure:
+        if reply.cut is not None:
+            return errors.from_cut(reply.cut)
+        if cut is not None and (not reply.body or cut.kind == "cancelled"):
+            return errors.from_cut(cut)
+        if reply.status != 200:
+            return errors.from_reply(reply)
+        document = documents.decode(reply.body)
+        if isinstance(document, Mapping):
+            failure = errors.from_document(document, self._expected)
+            if failure is not None:
+                return failure
+        return errors.non_sse(reply.body, reply.headers.get("content-type", ""))
+
+
+class SniffingFold:
+    """HTTP 200 without an event-stream content type: looks before it chooses."""
+
+    __slots__ = ("_chosen", "_events", "_refused", "_start")
+
+    def __init__(self, events: Fold, refused: Fold) -> None:
+        self._events = events
+        self._refused = refused
+        self._chosen: Fold | None = None
+        self._start = b""
+
+    @property
+    def ended(self) -> bool:
+        return self._chosen is not None and self._chosen.ended
+
+    def feed(self, data: bytes, at_ms: int = 0) -> Sequence[Event]:
+        if self._chosen is not None:
+            return self._chosen.feed(data, at_ms)
+        self._start += data
+        text = self._start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t").lower()
+        if len(text) < _PEEK and len(self._start) < _REFUSAL_LIMIT and _may_be_events(text):
+            return ()
+        return self._choose(text, at_ms)
+
+    def close(self, at_ms: int = 0, cut: CutLike | None = None) -> Sequence[Event]:
+        if self._chosen is not None:
+            return self._chosen.close(at_ms, cut)
+        text = self._start.lstrip(b" \t").lower()
+        return [*self._choose(text, at_ms), *self._close(at_ms, cut)]
+
+    def _choose(self, text: bytes, at_ms: int) -> Sequence[Event]:
+        are_events = bool(text) and _may_be_events(text)
+        self._chosen = self._events if are_events else self._refused
+        return self._chosen.feed(self._start, at_ms)
+
+    def _close(self, at_ms: int, cut: CutLike | None) -> Sequence[Event]:
+        return () if self._chosen is None else self._chosen.close(at_ms, cut)
+
+
+def _may_be_events(text: bytes) -> bool:
+    return text[:1] in {b"", b":", b"\n", b"\r"} or any(
+        text.startswith(field) or field.startswith(text) for field in _FIELDS
+    )
+
+
+def choose(head: HeadLike, call: Call, model: str, interpreter: Interpreter, limit: int = sse.LIMIT) -> Fold:
+    """The fold that fits the head of a streamed reply."""
+    refused = RefusedFold(head, call, model, interpreter.expected)
+    if head.cut is not None or head.status != 200:
+        return refused
+    events = JSONFold(interpreter, call, model, limit)
+    if "text/event-stream" in head.headers.get("content-type", "").lower():
+        return events
+    return SniffingFold(events, refused)

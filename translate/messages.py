@@ -1,0 +1,147 @@
+"""Conversation history on its way to the server.
+
+Messages and content parts are opaque (``audio_url``, ``video_url``, ``uuid``,
+... are the server's business); only what servers are known to refuse or to
+overlook is changed, and noted.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from . import documents
+from .errors import invalid
+from .parameters import without
+from .plan import Failure, Note
+
+_FOREIGN_PART_KEYS: Final = ("cache_control", "citations")
+_LONGEST_CALL_ID: Final = 64
+_SIGNATURE: Final = "_ts_"
+
+
+def history(messages: object, notes: list[Note]) -> list[object] | Failure:
+    """``messages`` as the server reads them; fails on what is not a message."""
+    items = documents.as_array(messages)
+    if not items:
+        if items is None and messages is not None:
+            return invalid(f"messages must be an array, got {documents.type_name(messages)}", "messages")
+        return invalid("messages is required for chat completion", "messages")
+    out: list[object] = []
+    for index, item in enumerate(items):
+        place = f"messages[{index}]"
+        message = documents.as_object(item)
+        if message is None:
+            return invalid(f"{place} must be an object, got {documents.type_name(item)}", place)
+        converted = _message(message, place, notes)
+        if isinstance(converted, Failure):
+            return converted
+        out.append(converted)
+    return out
+
+
+def _message(message: Mapping[str, object], place: str, notes: list[Note]) -> Mapping[str, object] | Failure:
+    content = message.get("content")
+    if content is not None and not isinstance(content, str):
+        parts = documents.as_array(content)
+        if parts is None:
+            got = documents.type_name(content)
+            return invalid(
+                f"{place}.content must be text, an array of parts or null, got {got}", f"{place}.content"
+            )
+        cleaned = _parts(parts, f"{place}.content", notes)
+        if cleaned is not parts:
+            message = {**message, "content": cleaned}
+    role = message.get("role")
+    if role == "assistant":
+        message = _with_reasoning(message, place, notes)
+        calls = documents.as_array(message.get("tool_calls"))
+        if calls:
+            message = _with_calls(message, calls, place, notes)
+    elif role == "tool":
+        message = without(message, ("is_error",), place, notes)
+        call_id = message.get("tool_call_id")
+        shorter = _call_id(call_id, f"{place}.tool_call_id", notes)
+        if shorter is not call_id:
+            message = {**message, "tool_call_id": shorter}
+    return message
+
+
+def _parts(parts: Sequence[object], place: str, notes: list[Note]) -> Sequence[object]:
+    out = [_part(part, f"{place}[{index}]", notes) for index, part in enumerate(parts)]
+    changed = any(new is not old for new, old in zip(out, parts, strict=True))
+    return out if changed else parts
+
+
+def _part(part: object, place: str, notes: list[Note]) -> object:
+    if not isinstance(part, Mapping):
+        return part
+    part = without(part, _FOREIGN_PART_KEYS, place, notes)
+    file = part.get("file")
+    if isinstance(file, Mapping) and "file_type" in file:
+        return {**part, "file": without(file, ("file_type",), f"{place}.file", notes)}
+    return part
+
+
+def _with_reasoning(message: Mapping[str, object], place: str, notes: list[Note]) -> Mapping[str, object]:
+    """The assistant's thoughts under both names that servers have read.
+
+    vLLM up to 0.12 reads ``reasoning_content``, from 0.16 ``reasoning``, later
+    ones either (https://github.com/maximhq/bifrost/issues/6238).
+    """
+    named = [name for name in ("reasoning_content", "reasoning") if isinstance(message.get(name), str)]
+    details = documents.as_array(message.get("reasoning_details"))
+    text = message[named[0]] if named else _first_text(details or ())
+    out = dict(message)
+    if "reasoning_details" in out:
+        del out["reasoning_details"]
+        notes.append(Note(f"{place}.reasoning_details", "dropped", "servers read the text of reasoning"))
+    elif text is None:
+        return message
+    if text is None:
+        return out
+    if len(named) > 1 and message["reasoning"] != text:
+        notes.append(Note(f"{place}.reasoning", "dropped", "reasoning_content says something else"))
+    elif len(named) < 2:
+        other = "reasoning" if named == ["reasoning_content"] else "reasoning_content"
+        notes.append(Note(f"{place}.{other}", "defaulted", "the same text under both names"))
+    out["reasoning"] = out["reasoning_content"] = text
+    return out
+
+
+def _first_text(details: Sequence[object]) -> str | None:
+    for detail in details:
+        if isinstance(detail, Mapping) and isinstance(text := detail.get("text"), str):
+            return text
+    return None
+
+
+def _with_calls(
+    message: Mapping[str, object], calls: Sequence[object], place: str, notes: list[Note]
+) -> Mapping[str, object]:
+    out = [_call(call, f"{place}.tool_calls[{index}]", notes) for index, call in enumerate(calls)]
+    changed = any(new is not old for new, old in zip(out, calls, strict=True))
+    return {**message, "tool_calls": out} if changed else message
+
+
+def _call(call: object, place: str, notes: list[Note]) -> object:
+    if not isinstance(call, Mapping):
+        return call
+    call_id = call.get("id")
+    shorter = _call_id(call_id, f"{place}.id", notes)
+    if shorter is not call_id:
+        call = {**call, "id": shorter}
+    function = call.get("function")
+    if isinstance(function, Mapping) and isinstance(arguments := function.get("arguments"), Mapping):
+        encoded = documents.encode(arguments)
+        if isinstance(encoded, bytes):
+            # vLLM answers 400 to an object here.
+            notes.append(Note(f"{place}.function.arguments", "converted", "an object became its JSON text"))
+            call = {**call, "function": {**function, "arguments": encoded.decode()}}
+    return call
+
+
+def _call_id(call_id: object, place: str, notes: list[Note]) -> object:
+    """Gemini hides a signature of kilobytes in the id; what is before it identifies the call."""
+    if isinstance(call_id, str) and len(call_id) > _LONGEST_CALL_ID and _SIGNATURE in call_id:
+        notes.append(Note(place, "repaired", "the thought signature was cut off"))
+        return call_id.partition(_SIGNATURE)[0]
+    return call_id

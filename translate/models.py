@@ -1,0 +1,59 @@
+"""List models: ``GET /v1/models``."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from . import documents, errors
+from .choices import plain_fields
+from .envelope import PROVIDER, extra_fields, raw_json
+from .plan import Call, Failure, Plan, ReplyLike
+from .types import Document
+
+PATH: Final = "/v1/models"
+
+
+def from_flat(flat: Document) -> Document | Failure:
+    """The request that a query means; it has no fields of its own yet."""
+    return {"provider": PROVIDER, **flat}
+
+
+def plan(request: Document, call: Call) -> Plan | Failure:
+    """What to send: one GET, whatever the request."""
+    return Plan("GET", PATH if call.path is None else call.path)
+
+
+def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
+    """The server's models under their ``vllm/`` names, all their fields kept."""
+    outcome = _read(reply, spent_ms, call)
+    return errors.stamp(outcome, call, "", latency=spent_ms) if isinstance(outcome, Failure) else outcome
+
+
+def _read(reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
+    if reply.cut is not None:
+        return errors.from_cut(reply.cut)
+    if reply.status != 200:
+        return errors.from_reply(reply)
+    value = documents.decode(reply.body)
+    if isinstance(value, documents.Malformed):
+        return errors.unreadable(value.reason)
+    document = documents.as_object(value) or {}
+    failure = errors.from_document(document, "data")
+    if failure is not None:
+        return failure
+    rows = documents.as_array(document.get("data", value))
+    if rows is None:
+        return errors.unreadable("data is missing")
+    fields: dict[str, object] = {**extra_fields(call, "", spent_ms)}
+    for name in ("original_model_requested", "resolved_model_used"):
+        del fields[name]
+    if call.raw_response:
+        fields["raw_response"] = raw_json(reply.body)
+    return {"data": [_row(row) for row in rows if isinstance(row, Mapping)], "extra_fields": fields}
+
+
+def _row(row: Document) -> dict[str, object]:
+    out = plain_fields(row, ("id",))
+    length = documents.as_integer(row.get("max_model_len"))
+    if length is not None and "context_length" not in out:
+        out["context_length"] = length
+    return {"id": f"{PROVIDER}/{row.get('id')}", **out}

@@ -1,0 +1,326 @@
+"""How the ``params`` of a generation request become fields of its body.
+
+Whatever has no rule here is forwarded as it is, in its place: a server's own
+parameters (``top_k``, ``chat_template_kwargs``, ...) need no list. What a rule
+drops, renames, converts or repairs leaves a note.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from . import documents
+from .errors import invalid
+from .plan import Failure, Note
+from .types import Document
+
+Fields = dict[str, object]
+
+_OPENAI_ONLY: Final = "vLLM has no such parameter"
+_DROPPED: Final[Mapping[str, str]] = dict.fromkeys(
+    (
+        "store", "prediction", "verbosity", "web_search_options",
+        "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
+    ),
+    _OPENAI_ONLY,
+)  # fmt: skip
+"""OpenAI's own parameters; recent servers ignore them, older ones may refuse."""
+
+_GUIDED: Final[Mapping[str, str]] = {
+    "guided_json": "json",
+    "guided_regex": "regex",
+    "guided_choice": "choice",
+    "guided_grammar": "grammar",
+}
+"""vLLM before 0.12 read these; later ones answer 200 and ignore them
+(https://github.com/vllm-project/vllm/issues/53975)."""
+
+_REASONING: Final = ("reasoning", "reasoning_effort", "reasoning_max_tokens", "reasoning_display")
+_TOOLS: Final = ("tools", "tool_choice", "parallel_tool_calls")
+_FOREIGN_TOOL_KEYS: Final = (
+    "cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming",
+    "annotations",
+)  # fmt: skip
+"""Anthropic's and MCP's additions to a tool definition."""
+
+_OWN: Final = frozenset({"model", "messages"})
+_RULED: Final = frozenset(
+    {
+        "max_tokens",
+        "stream",
+        "stream_options",
+        "structured_outputs",
+        *_DROPPED,
+        *_GUIDED,
+        *_REASONING,
+        *_TOOLS,
+        *_OWN,
+    }
+)
+_DEEPEST_OVERLAY: Final = 32
+_DEFAULT_BUDGET_BASE: Final = 4096
+
+
+def chat_fields(
+    params: Document, streaming: bool, structured_outputs: Literal["native", "legacy"], notes: list[Note]
+) -> Fields | Failure:
+    """The body fields of a chat request besides ``model`` and ``messages``.
+
+    The order is that of ``params``; the fields that streaming needs come last.
+    """
+    given = merged(params, notes)
+    if isinstance(given, Failure):
+        return given
+    fields: Fields = {}
+    for name, value in given.items():
+        if name not in _RULED:
+            fields[name] = value
+            continue
+        failure = _apply(name, given, fields, structured_outputs, notes)
+        if failure is not None:
+            return failure
+    if streaming:
+        fields["stream"] = True
+    return _with_stream_options(given, fields, streaming, notes)
+
+
+def merged(params: Document, notes: list[Note]) -> Fields | Failure:
+    """``params`` with ``extra_params`` laid over them and ``extra_body`` under them.
+
+    As in Bifrost, ``extra_params`` win, objects being merged; as in OpenAI's
+    SDKs, the members of ``extra_body`` belong to the top level, where explicit
+    ones win. Nulls are left out: validators of servers trip over them.
+    """
+    given: Fields = {}
+    bodies: list[object] = []
+    for name, value in params.items():
+        if name == "extra_body":
+            bodies.append(value)
+        elif name != "extra_params":
+            _put(given, name, value, notes)
+    extra = params.get("extra_params")
+    if extra is not None:
+        extra = documents.as_object(extra)
+        if extra is None:
+            return invalid("extra_params must be an object", "extra_params")
+        for name, value in extra.items():
+            if name == "extra_body":
+                bodies.append(value)
+            elif name in given and value is not None:
+                if not isinstance(value, Mapping):
+                    notes.append(Note(name, "dropped", "extra_params sets it as well"))
+                given[name] = _overlaid(given[name], value)
+            else:
+                _put(given, name, value, notes)
+    for body in bodies:
+        if (failure := _flatten(body, given, notes)) is not None:
+            return failure
+    return given
+
+
+def _put(given: Fields, name: str, value: object, notes: list[Note]) -> None:
+    if value is None:
+        notes.append(Note(name, "dropped", "null"))
+    else:
+        given[name] = value
+
+
+def _flatten(body: object, given: Fields, notes: list[Note]) -> Failure | None:
+    if body is None:
+        notes.append(Note("extra_body", "dropped", "null"))
+        return None
+    members = documents.as_object(body)
+    if members is None:
+        return invalid(f"extra_body must be an object, got {documents.type_name(body)}", "extra_body")
+    notes.append(Note("extra_body", "converted", "its members moved to the top level"))
+    for name, value in members.items():
+        if name in given:
+            notes.append(Note(f"extra_body.{name}", "dropped", f"{name} is set at the top level"))
+        else:
+            _put(given, name, value, notes)
+    return None
+
+
+def _overlaid(below: object, above: object, depth: int = 0) -> object:
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping) or depth > _DEEPEST_OVERLAY:
+        return above
+    both: dict[str, object] = dict(below)
+    for name, value in above.items():
+        both[name] = _overlaid(both[name], value, depth + 1) if name in both else value
+    return both
+
+
+def _apply(
+    name: str,
+    given: Fields,
+    fields: Fields,
+    structured_outputs: Literal["native", "legacy"],
+    notes: list[Note],
+) -> Failure | None:
+    value = given[name]
+    if name in _DROPPED:
+        notes.append(Note(name, "dropped", _DROPPED[name]))
+    elif name in _OWN:
+        notes.append(Note(name, "dropped", "the request itself names it"))
+    elif name in _TOOLS:
+        _tools(name, given, fields, notes)
+    elif name in _REASONING:
+        return _reasoning(given, fields, notes)
+    elif name == "structured_outputs" or name in _GUIDED:
+        if structured_outputs == "native":
+            return _structured(given, fields, notes)
+        fields[name] = value
+    elif name == "max_tokens":
+        if "max_completion_tokens" in given:
+            notes.append(Note(name, "dropped", "max_completion_tokens is set"))
+        else:
+            fields["max_completion_tokens"] = value
+            notes.append(Note(name, "renamed", "max_completion_tokens"))
+    elif name == "stream":
+        notes.append(Note(name, "dropped", "the operation decides it"))
+    return None
+
+
+def _with_stream_options(
+    given: Fields, fields: Fields, streaming: bool, notes: list[Note]
+) -> Fields | Failure:
+    """vLLM sends usage on a stream only when asked, and refuses the question elsewhere."""
+    options = given.get("stream_options")
+    if not streaming:
+        if options is not None:
+            notes.append(Note("stream_options", "dropped", "the answer is not streamed"))
+        return fields
+    options = {} if options is None else documents.as_object(options)
+    if options is None:
+        return invalid("stream_options must be an object", "stream_options")
+    if options.get("include_usage") is False:
+        notes.append(Note("stream_options.include_usage", "converted", "true: the final chunk carries usage"))
+    fields["stream_options"] = {**options, "include_usage": True}
+    return fields
+
+
+def _reasoning(given: Fields, fields: Fields, notes: list[Note]) -> Failure | None:
+    """One ``reasoning_effort`` out of Bifrost's object and its flat shorthands."""
+    if "reasoning_effort" in fields:
+        return None  # done when the first name of the family came by
+    nested = documents.as_object(given.get("reasoning", {}))
+    if nested is None:
+        return invalid("reasoning must be an object", "reasoning")
+    for member, flat in (("effort", "reasoning_effort"), ("max_tokens", "reasoning_max_tokens")):
+        if flat in given and nested.get(member) is not None:
+            return invalid(f"{flat} and reasoning.{member} cannot both be set", flat)
+    effort = given.get("reasoning_effort", nested.get("effort"))
+    budget = given.get("reasoning_max_tokens", nested.get("max_tokens"))
+    if effort is None and budget is not None:
+        tokens = documents.as_integer(budget)
+        if tokens is None:
+            return invalid("reasoning.max_tokens must be an integer", "reasoning.max_tokens")
+        effort = _effort(
+            tokens, documents.as_integer(given.get("max_completion_tokens", given.get("max_tokens")))
+        )
+        notes.append(Note("reasoning.max_tokens", "converted", f"reasoning_effort {effort}"))
+    elif budget is not None:
+        notes.append(Note("reasoning.max_tokens", "dropped", "reasoning_effort is set"))
+    if nested.get("effort") is not None:
+        notes.append(Note("reasoning.effort", "renamed", "reasoning_effort"))
+    notes.extend(
+        Note(f"reasoning.{member}", "dropped", _OPENAI_ONLY)
+        for member in nested
+        if member not in {"effort", "max_tokens"} and nested[member] is not None
+    )
+    if "reasoning_display" in given:
+        notes.append(Note("reasoning_display", "dropped", _OPENAI_ONLY))
+    if effort is not None:
+        fields["reasoning_effort"] = effort
+    return None
+
+
+def _effort(budget: int, most: int | None) -> str:
+    """Bifrost's estimate of an effort from a token budget."""
+    base = _DEFAULT_BUDGET_BASE if most is None else most
+    if budget <= 0:
+        return "none"
+    if base <= 0:
+        return "medium"
+    if base == 1:
+        return "high"
+    share = (min(max(budget, 1), base) - 1) / (base - 1)
+    return "low" if share <= 0.25 else "medium" if share <= 0.60 else "high"
+
+
+def _structured(given: Fields, fields: Fields, notes: list[Note]) -> Failure | None:
+    """``structured_outputs`` with what older clients call ``guided_...`` moved into it."""
+    old = [name for name in _GUIDED if name in given]
+    if not old:
+        fields["structured_outputs"] = given["structured_outputs"]
+        return None
+    options = documents.as_object(given.get("structured_outputs", {}))
+    if options is None:
+        return invalid("structured_outputs must be an object", "structured_outputs")
+    moved: Fields = {}
+    for name in old:
+        member = _GUIDED[name]
+        if member in options:
+            notes.append(Note(name, "dropped", f"structured_outputs.{member} is set"))
+        else:
+            moved[member] = given[name]
+            notes.append(Note(name, "renamed", f"structured_outputs.{member}"))
+    fields["structured_outputs"] = {**options, **moved}
+    return None
+
+
+def _tools(name: str, given: Fields, fields: Fields, notes: list[Note]) -> None:
+    tools = documents.as_array(given.get("tools"))
+    kept = None if tools is None else [tool for tool in tools if not _is_server_tool(tool)]
+    if tools is not None and not kept:
+        # vLLM answers 400 to an empty list, and to a choice without tools.
+        reason = "empty" if name == "tools" and not tools else "there are no tools"
+        notes.append(Note(name, "dropped", reason))
+    elif name == "tools" and tools is not None:
+        fields["tools"] = [
+            _tool(tool, index, notes) for index, tool in enumerate(tools) if not _is_server_tool(tool)
+        ]
+        for index, tool in enumerate(tools):
+            if _is_server_tool(tool):
+                notes.append(Note(f"tools[{index}]", "dropped", "a tool that the provider runs itself"))
+    elif name == "tool_choice" and _means_any(given[name]):
+        fields[name] = "required"
+        notes.append(Note(name, "converted", "any became required"))
+    else:
+        fields[name] = given[name]
+
+
+def _means_any(choice: object) -> bool:
+    return choice == "any" or (isinstance(choice, Mapping) and choice.get("type") == "any")
+
+
+def _is_server_tool(tool: object) -> bool:
+    return (
+        isinstance(tool, Mapping)
+        and "function" not in tool
+        and "custom" not in tool
+        and tool.get("type") not in {None, "function", "custom"}
+    )
+
+
+def _tool(tool: object, index: int, notes: list[Note]) -> object:
+    if not isinstance(tool, Mapping):
+        return tool
+    place = f"tools[{index}]"
+    cleaned = without(tool, _FOREIGN_TOOL_KEYS, place, notes)
+    function = cleaned.get("function")
+    if isinstance(function, Mapping):
+        inner = without(function, _FOREIGN_TOOL_KEYS, f"{place}.function", notes)
+        if inner is not function:
+            cleaned = {**cleaned, "function": inner}
+    return cleaned
+
+
+def without(
+    source: Mapping[str, object], names: tuple[str, ...], place: str, notes: list[Note]
+) -> Mapping[str, object]:
+    """``source`` less ``names``, or ``source`` itself when it has none of them."""
+    present = [name for name in names if name in source]
+    if not present:
+        return source
+    notes.extend(Note(f"{place}.{name}", "dropped", "not part of OpenAI's format") for name in present)
+    return {name: value for name, value in source.items() if name not in present}
