@@ -41,7 +41,8 @@ def plan(request: Document, call: Call) -> Plan | Failure:
         return _stamped(outcome, request, call)
     data = documents.encode(outcome[0])
     if isinstance(data, documents.Malformed):
-        return _stamped(errors.invalid(f"the request is not JSON: {data.reason}"), request, call)
+        failure = errors.invalid(f"the request is not JSON: {data.reason}", data.place or None)
+        return _stamped(failure, request, call)
     return Plan("POST", PATH if call.path is None else call.path, Body("application/json", data))
 
 
@@ -100,16 +101,16 @@ def _read(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     failure = errors.from_document(document, "choices")
     if failure is not None:
         return failure
-    said = documents.as_array(document.get("choices"))
+    said = [
+        entry for entry in documents.as_array(document.get("choices")) or () if isinstance(entry, Mapping)
+    ]
     if not said:
         return errors.unreadable("choices is missing or empty")
     outcome = _body(request, call)
     notes = [] if isinstance(outcome, Failure) else outcome[1]
     answer = _answer(document, request_model(request))
     answer["choices"] = [
-        _choice(source, index, document.get("id"), notes)
-        for index, source in enumerate(said)
-        if isinstance(source, Mapping)
+        _choice(source, index, document.get("id"), notes) for index, source in enumerate(said)
     ]
     if (usage := choices.usage(document.get("usage"))) is not None:
         answer["usage"] = usage
@@ -123,7 +124,7 @@ def _not_a_document(reply: ReplyLike, malformed: documents.Malformed) -> Failure
     if not text:
         return errors.rejected("empty response received from provider", None, is_bifrost_error=True)
     if errors.is_html(text, reply.headers.get("content-type", "")):
-        return errors.rejected("HTML response received from provider", None, cause=text)
+        return errors.rejected("HTML response received from provider", 502, cause=text)
     return errors.unreadable(malformed.reason)
 
 

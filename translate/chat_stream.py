@@ -29,9 +29,8 @@ _FRAME_FIELDS: Final = frozenset(
 )
 _CHOICE_FIELDS: Final = frozenset({"index", "delta", "message", "finish_reason", "logprobs"})
 _CALL_FIELDS: Final = frozenset({"index", "id", "type", "function"})
-_DELTA_FIELDS: Final = frozenset(
-    {"role", "content", "tool_calls", "reasoning", "reasoning_content", "reasoning_details"}
-)
+_DELTA_FIELDS_WITHOUT_THOUGHT: Final = frozenset({"role", "content", "tool_calls"})
+_DELTA_FIELDS: Final = _DELTA_FIELDS_WITHOUT_THOUGHT | {"reasoning", "reasoning_content", "reasoning_details"}
 
 
 class _ToolCall:
@@ -51,7 +50,8 @@ class _ToolCall:
 
 class _Choice:
     __slots__ = (
-        "calls", "finish_reason", "logprobs", "open_calls", "others", "role_sent", "waited", "with_finish",
+        "calls", "finish_reason", "logprobs", "open_calls", "others", "places", "role_sent", "waited",
+        "with_finish",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -59,6 +59,7 @@ class _Choice:
         self.finish_reason: object = None
         self.calls = 0
         self.open_calls: dict[int, _ToolCall] = {}  # by the server's own numbers
+        self.places: dict[str, int] = {}  # those numbers by the calls' ids
         self.waited = 0
         self.logprobs: object = None  # of frames that were swallowed since the last chunk
         self.others: dict[str, object] = {}  # the same for fields that we do not know
@@ -88,18 +89,22 @@ class ChatInterpreter:
         self._model = model
         self._least = choices_asked
         self._continuous = continuous_usage
-        self._notes = list(notes)
+        self._notes = dict.fromkeys(notes)  # in order, each once
         self._raw_request = raw_request
         self._choices: dict[int, _Choice] = {}
         self._finished = 0
         self._identity: dict[str, object] = {}
         self._held: dict[str, object] = {}  # top-level fields of frames that were swallowed
         self._usage: dict[str, object] | None = None
-        self._waiting: dict[int, dict[str, object]] = {}  # entries of the frame that may be the last
+        self._waiting: dict[object, dict[str, object]] = {}  # entries of the frame that may be the last
         self._chunks = 0
         self._last_at = 0
         self._raw: list[str] = []
         self._raw_size = 0
+
+    @property
+    def started(self) -> bool:
+        return bool(self._choices)
 
     @property
     def finished(self) -> bool:
@@ -119,8 +124,11 @@ class ChatInterpreter:
             self._waiting = {}
         others = choices.plain_fields(document, _FRAME_FIELDS)
         if entries and self.finished:
-            self._waiting = {documents.as_integer(entry["index"]) or 0: entry for entry in entries}
             self._hold(others)
+            self._waiting = {entry["index"]: entry for entry in entries}
+            earlier = [entry for entry in entries if self._waiting[entry["index"]] is not entry]
+            if earlier:
+                out.append(self._chunk(earlier, {}, at_ms))
         elif entries:
             out.append(self._chunk(entries, others, at_ms))
         else:
@@ -128,7 +136,7 @@ class ChatInterpreter:
         return out
 
     def last(self, at_ms: int, notes: Sequence[Note]) -> Sequence[Chunk]:
-        self._notes += notes
+        self._notes |= dict.fromkeys(notes)
         entries = [self._last_entry(index) for index in sorted(self._choices)]
         data: dict[str, object] = {**self._head(), "choices": entries}
         if self._usage is not None:
@@ -160,8 +168,7 @@ class ChatInterpreter:
                 self._note(Note("stream", "dropped", "too many top-level fields on frames without content"))
 
     def _note(self, note: Note) -> None:
-        if note not in self._notes:
-            self._notes.append(note)
+        self._notes[note] = None
 
     def _head(self) -> dict[str, object]:
         identity = self._identity
@@ -204,7 +211,7 @@ class ChatInterpreter:
         delta = self._delta(choice, index, raw_delta if raw_delta is not None else source.get("message"))
         others = choices.plain_fields(source, _CHOICE_FIELDS)
         reason = source.get("finish_reason")
-        if reason is not None:
+        if reason:
             self._finished += choice.finish_reason is None
             choice.finish_reason = reason
             choice.with_finish |= {
@@ -230,9 +237,11 @@ class ChatInterpreter:
             begun = documents.as_array(delta.get("tool_calls")) or ()
             starts = [self._start(call, index) for call in unnamed]
             entry = {**entry, "delta": {**delta, "tool_calls": [*begun, *starts]}}
+        notes: list[Note] = []
         entry["finish_reason"] = choices.finish_reason(
-            choice.finish_reason, choice.calls > 0, f"choices[{index}]", self._notes
+            choice.finish_reason, choice.calls > 0, f"choices[{index}]", notes
         )
+        self._notes |= dict.fromkeys(notes)
         entry["logprobs"] = choices.joined_logprobs(entry["logprobs"], choice.logprobs)
         for name, value in choice.others.items():
             entry[name] = choices.joined(entry.get(name), value)
@@ -251,8 +260,9 @@ class ChatInterpreter:
             out["content"] = content
         if (text := choices.reasoning_text(source)) is not None:
             out |= choices.reasoning_fields(text, source.get("reasoning_details"))
+        handled = _DELTA_FIELDS if text is not None else _DELTA_FIELDS_WITHOUT_THOUGHT
         for name, member in source.items():
-            if name not in _DELTA_FIELDS and member not in (None, "", []):
+            if name not in handled and member not in (None, "", []):
                 out[name] = member
         if fragments := source.get("tool_calls"):
             calls = self._fragments(choice, index, documents.as_array(fragments) or ())
@@ -261,32 +271,45 @@ class ChatInterpreter:
         return out
 
     def _fragments(self, choice: _Choice, index: int, fragments: Sequence[object]) -> list[dict[str, object]]:
-        said = [
-            self._fragment(choice, index, fragment) for fragment in fragments if isinstance(fragment, Mapping)
-        ]
-        return [delta for delta in said if delta is not None]
+        out: list[dict[str, object]] = []
+        for fragment in fragments:
+            if isinstance(fragment, Mapping):
+                self._fragment(choice, index, fragment, out)
+        return out
 
-    def _fragment(self, choice: _Choice, index: int, source: Document) -> dict[str, object] | None:
+    def _fragment(self, choice: _Choice, index: int, source: Document, out: list[dict[str, object]]) -> None:
         function = documents.as_object(source.get("function")) or {}
         call_id, name = _text(source.get("id")), _text(function.get("name"))
         arguments = choices.argument_text(function.get("arguments"))
-        call = self._call_of(choice, source, call_id, name, arguments)
-        if call is None:
-            return None
-        call.id = call.id or call_id
+        number = _place_of_call(choice, source, call_id)
+        call = choice.open_calls.get(number)
+        if call is None or _is_another(call, call_id, name):
+            if not (call_id or name or arguments):
+                return
+            if call is not None and not call.started:
+                out.append(self._start(call, index))
+            if choice.calls >= _MOST:
+                self._note(Note("tool_calls", "dropped", f"more than {_MOST} calls"))
+                return
+            call = choice.open_calls[number] = _ToolCall(choice.calls)
+            choice.calls += 1
+        if call_id and not call.id:
+            call.id = call_id
+            choice.places[call_id] = number
         call.name = call.name or name
         call.type = call.type or _text(source.get("type"))
         others = choices.plain_fields(source, _CALL_FIELDS)
         if call.started:
-            if not arguments and not others:
-                return None
-            return {"index": call.number, "function": {"arguments": arguments}, **others}
+            if arguments or others:
+                out.append({"index": call.number, "function": {"arguments": arguments}, **others})
+            return
         call.others |= others
         if arguments:
             call.pending.append(arguments)
             call.pending_size += len(arguments)
         has_name = bool(call.name) or call.pending_size >= _LONGEST_PENDING
-        return self._start(call, index) if has_name and (call.id or call.pending) else None
+        if has_name and (call.id or call.pending):
+            out.append(self._start(call, index))
 
     def _start(self, call: _ToolCall, index: int) -> dict[str, object]:
         if not call.id:
@@ -306,30 +329,27 @@ class ChatInterpreter:
             **call.others,
         }
 
-    def _call_of(
-        self, choice: _Choice, source: Document, call_id: str, name: str, arguments: str
-    ) -> _ToolCall | None:
-        """The call that a fragment belongs to; a new id at a known place is a new call.
 
-        Some servers number every parallel call 0
-        (https://github.com/BerriAI/litellm/issues/33678).
-        """
-        number = documents.as_integer(source.get("index"))
-        if number is None:
-            number = choice.calls if call_id else max(choice.calls - 1, 0)
-        call = choice.open_calls.get(number)
-        if call is not None:
-            known = call.id if not call.id_is_ours or name else call_id
-            if not (call_id and known and call_id != known):
-                return call
-        elif not (call_id or name or arguments):
-            return None
-        if choice.calls >= _MOST:
-            self._note(Note("tool_calls", "dropped", f"more than {_MOST} calls"))
-            return None
-        call = choice.open_calls[number] = _ToolCall(choice.calls)
-        choice.calls += 1
-        return call
+def _place_of_call(choice: _Choice, source: Document, call_id: str) -> int:
+    """The server's own number of the call that a fragment belongs to."""
+    number = documents.as_integer(source.get("index"))
+    if number is not None:
+        return number
+    if not call_id:
+        return max(choice.calls - 1, 0)
+    return choice.places.get(call_id, choice.calls)
+
+
+def _is_another(call: _ToolCall, call_id: str, name: str) -> bool:
+    """Whether a fragment at the place of ``call`` begins a new one, as a new id does.
+
+    Some servers number every parallel call 0
+    (https://github.com/BerriAI/litellm/issues/33678). An id that comes late, after
+    ours was given out, belongs to the same call unless a name comes with it.
+    """
+    if not call_id or not call.id or call_id == call.id:
+        return False
+    return bool(name) or not call.id_is_ours
 
 
 def _text(value: object) -> str:

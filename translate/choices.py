@@ -106,6 +106,8 @@ def finish_reason(reason: object, has_calls: bool, place: str, notes: list[Note]
 
     Agents loop on such a reply (https://github.com/vllm-project/vllm/issues/53255).
     """
+    if not reason:
+        return None
     if reason == "tool_calls" and not has_calls:
         notes.append(Note(f"{place}.finish_reason", "repaired", "tool_calls without a call became stop"))
         return "stop"

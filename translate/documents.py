@@ -12,6 +12,7 @@ characters inside text), and to a writer that does not recurse.
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
@@ -20,15 +21,17 @@ from typing import Final, NoReturn
 import msgspec
 
 _BOM: Final = b"\xef\xbb\xbf"
+_MINUS_ZERO: Final = re.compile(rb"-0(?![0-9.eE])")  # the one integer that int forgets
 _LONGEST_INTEGER: Final = 4000  # digits; Python refuses to print more than 4,300
 _DEEPEST: Final = 100_000  # containers; only a value that holds itself gets there
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """What could not be read or written, and why; quotes nothing of it."""
+    """What could not be read or written, where and why; quotes nothing of it."""
 
     reason: str
+    place: str = ""
 
 
 class Spelled(float):
@@ -50,7 +53,7 @@ def _number(text: str) -> float:
 
 
 def _integer(text: str) -> int | float:
-    return int(text) if len(text) <= _LONGEST_INTEGER else _spelled(text)
+    return _spelled(text) if text == "-0" or len(text) > _LONGEST_INTEGER else int(text)
 
 
 def _null(_constant: str) -> None:
@@ -74,6 +77,8 @@ def decode(data: bytes, strict: bool = False) -> object | Malformed:
     NaN and the infinities become null, or are refused when ``strict``.
     """
     data = data.removeprefix(_BOM)
+    if b"-0" in data and _MINUS_ZERO.search(data):
+        return _decode_slowly(data, _STRICT if strict else _LENIENT)
     try:
         value: object = _decode_fast(data)
     except RecursionError:
@@ -146,7 +151,7 @@ def _encode_slowly(value: object) -> bytes | Malformed:
             waiting.append((_Text("}"), None))
             for index, (key, member) in reversed(list(enumerate(item.items()))):
                 if not isinstance(key, str):
-                    return Malformed(f"{_place(path)}: a key is {type_name(key)}, not text")
+                    return Malformed(f"a key is {type_name(key)}, not text", _place(path))
                 comma = "," if index else ""
                 waiting.append((member, (path, key)))
                 waiting.append((_Text(f"{comma}{encode_basestring_ascii(key)}:"), None))
@@ -166,7 +171,7 @@ def _encode_slowly(value: object) -> bytes | Malformed:
         else:
             scalar = _scalar(item)
             if scalar is None:
-                return Malformed(f"{_place(path)}: {type(item).__name__} is not JSON")
+                return Malformed(f"a value of type {type(item).__name__} is not JSON", _place(path))
             out.append(scalar)
         if depth > _DEEPEST:
             return Malformed("nested too deeply")
@@ -198,7 +203,7 @@ def _place(path: _Path) -> str:
     while path is not None:
         path, name = path
         names.append(f"[{name}]" if isinstance(name, int) else f".{name}")
-    return "$" + "".join(reversed(names))
+    return "".join(reversed(names)).removeprefix(".")
 
 
 def type_name(value: object) -> str:

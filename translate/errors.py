@@ -27,7 +27,7 @@ TRUNCATED: Final = (
 _SECRETS: Final = re.compile(
     r"(?P<scheme>\b(?:bearer|basic)\s+)(?=[^\s\"',;]*[0-9_=\-])[^\s\"',;]+"
     r"|(?P<key>\b(?:sk|hf)[-_])[A-Za-z0-9_\-]{8,}"
-    r"|(?P<login>://)[^\s/@\"']+@",
+    r"|(?P<login>://)[^\s/@\"']+(?=@)",
     re.IGNORECASE,
 )
 _TOO_LONG: Final = re.compile(
@@ -155,8 +155,7 @@ def from_reply(reply: ReplyLike) -> Failure:
         field = _read(value) or {"message": ""}
         if not field["message"].strip():
             field["message"] = f"provider API error (status {reply.status})"
-            if not _says_anything(field):
-                field["error"] = _quoted(text)
+            field.setdefault("error", _quoted(text))
         return _finished(field, status, value)
     if isinstance(value, documents.Malformed) and is_html(text, reply.headers.get("content-type", "")):
         return rejected("HTML response received from provider", status, cause=text)
@@ -170,13 +169,17 @@ def from_document(document: Document, expected: str, otherwise: int = 502) -> Fa
     explicit error counts. The status is the body's own ``status_code``, else a
     numeric ``error.code`` from 400 to 599, else ``otherwise``.
     """
-    if "error" not in document and expected in document and document.get("object") != "error":
+    succeeded = expected in document
+    if succeeded and "error" not in document and document.get("object") != "error":
         return None
-    field = _read(document, expected in document)
+    field = _read(document, succeeded)
     if field is None:
-        return None
+        if succeeded or "error" not in document:
+            return None
+        field = ErrorField(message="")
     if not field["message"].strip():
         field["message"] = "provider reported an error without a message"
+        field.setdefault("error", _quoted(_text(document)))
     return _finished(field, _inner_status(document, field, otherwise), document)
 
 
@@ -236,6 +239,9 @@ def _read(document: Document, beside_a_success: bool = False) -> ErrorField | No
     if isinstance(inner, Mapping) and inner:
         return _members(inner)
     if isinstance(inner, str) and inner.strip():
+        told = document.get("message")
+        if isinstance(told, str) and told.strip():  # Spring's form
+            return {"message": _quoted(told), "error": _quoted(inner)}
         return {"message": _quoted(inner)}
     if document.get("object") == "error":
         return _members(document)
@@ -324,10 +330,6 @@ def _text(value: object) -> str:
         return value
     encoded = documents.encode(value)
     return encoded.decode(errors="replace") if isinstance(encoded, bytes) else encoded.reason
-
-
-def _says_anything(field: ErrorField) -> bool:
-    return any(name in field for name in ("type", "code", "param"))
 
 
 def is_html(text: str, content_type: str) -> bool:

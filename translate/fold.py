@@ -34,7 +34,8 @@ Event = Chunk | Failure
 
 _REFUSAL_LIMIT: Final = 1024 * 1024
 _PATIENCE: Final = 2  # comment lines in a row after which a finished stream is over
-_PEEK: Final = 16
+_PEEK: Final = 1024  # bytes of blanks after which a body is no stream of events
+_BOM: Final = b"\xef\xbb\xbf"
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
 
 
@@ -56,13 +57,16 @@ class Interpreter(Protocol):
     """What the JSON documents of one stream mean.
 
     ``expected`` is the member that every document of a healthy stream has;
-    ``finished`` tells that the server has said all but its farewell. ``take``
+    ``started`` tells that the server has said something, ``finished`` that it
+    has said all but its farewell. ``take``
     gives the chunks that one document completes, ``last`` those that waited
     for the end, of which the last one is final.
     """
 
     @property
     def expected(self) -> str: ...
+    @property
+    def started(self) -> bool: ...
     @property
     def finished(self) -> bool: ...
     def take(self, document: Mapping[str, object], payload: bytes, at_ms: int) -> Sequence[Chunk]: ...
@@ -72,7 +76,7 @@ class Interpreter(Protocol):
 class JSONFold:
     """A stream of server-sent JSON documents that ends with ``[DONE]``."""
 
-    __slots__ = ("_beats", "_call", "_interpreter", "_model", "_reader", "_started", "ended")
+    __slots__ = ("_beats", "_call", "_interpreter", "_model", "_reader", "ended")
 
     def __init__(self, interpreter: Interpreter, call: Call, model: str, limit: int = sse.LIMIT) -> None:
         self.ended = False
@@ -80,7 +84,6 @@ class JSONFold:
         self._call = call
         self._model = model
         self._reader = sse.Reader(limit)
-        self._started = False
         self._beats = 0
 
     def feed(self, data: bytes, at_ms: int = 0) -> Sequence[Event]:
@@ -98,7 +101,11 @@ class JSONFold:
     def close(self, at_ms: int = 0, cut: CutLike | None = None) -> Sequence[Event]:
         out: list[Event] = []
         broken: list[Note] = []
-        for payload in () if self.ended else self._reader.close():
+        if self.ended:
+            return out
+        for payload in self._reader.close():
+            if self.ended:
+                break
             if payload.strip() == b"[DONE]" or isinstance(documents.decode(payload), Mapping):
                 self._take(payload, at_ms, out)
             else:
@@ -126,11 +133,10 @@ class JSONFold:
             if failure is not None:
                 self._fail(failure, out)
             else:
-                self._started = True
                 out.extend(self._interpreter.take(document, payload, at_ms))
         elif payload.strip() != b"[DONE]":
             self._fail(errors.unreadable(f"not a JSON object: {_excerpt(payload)}"), out)
-        elif self._started:
+        elif self._interpreter.started:
             self._finish(at_ms, (), out)
         else:
             self._fail(errors.empty_stream(), out)
@@ -225,30 +231,30 @@ class SniffingFold:
         if self._chosen is not None:
             return self._chosen.feed(data, at_ms)
         self._start += data
-        text = self._start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t").lower()
-        if len(text) < _PEEK and len(self._start) < _REFUSAL_LIMIT and _may_be_events(text):
+        verdict = _are_events(self._start[:_PEEK])
+        if verdict is None and len(self._start) < _PEEK:
             return ()
-        return self._choose(text, at_ms)
+        return self._choose(verdict is True).feed(self._start, at_ms)
 
     def close(self, at_ms: int = 0, cut: CutLike | None = None) -> Sequence[Event]:
         if self._chosen is not None:
             return self._chosen.close(at_ms, cut)
-        text = self._start.lstrip(b" \t").lower()
-        return [*self._choose(text, at_ms), *self._close(at_ms, cut)]
+        chosen = self._choose(bool(self._start.strip()) and _are_events(self._start) is not False)
+        return [*chosen.feed(self._start, at_ms), *chosen.close(at_ms, cut)]
 
-    def _choose(self, text: bytes, at_ms: int) -> Sequence[Event]:
-        are_events = bool(text) and _may_be_events(text)
+    def _choose(self, are_events: bool) -> Fold:
         self._chosen = self._events if are_events else self._refused
-        return self._chosen.feed(self._start, at_ms)
-
-    def _close(self, at_ms: int, cut: CutLike | None) -> Sequence[Event]:
-        return () if self._chosen is None else self._chosen.close(at_ms, cut)
+        return self._chosen
 
 
-def _may_be_events(text: bytes) -> bool:
-    return text[:1] in {b"", b":", b"\n", b"\r"} or any(
-        text.startswith(field) or field.startswith(text) for field in _FIELDS
-    )
+def _are_events(start: bytes) -> bool | None:
+    """Whether a body that starts so is a stream of events; ``None`` if that is still open."""
+    if len(start) < len(_BOM) and _BOM.startswith(start):
+        return None
+    text = start.removeprefix(_BOM).lstrip(b" \t")
+    if text[:1] in {b":", b"\n", b"\r"} or text.startswith(_FIELDS):
+        return True
+    return None if any(field.startswith(text) for field in _FIELDS) else False
 
 
 def choose(head: HeadLike, call: Call, model: str, interpreter: Interpreter, limit: int = sse.LIMIT) -> Fold:

@@ -56,4 +56,4 @@ def _row(row: Document) -> dict[str, object]:
     length = documents.as_integer(row.get("max_model_len"))
     if length is not None and "context_length" not in out:
         out["context_length"] = length
-    return {"id": f"{PROVIDER}/{row.get('id')}", **out}
+    return {"id": f"{PROVIDER}/{row['id']}", **out} if "id" in row else out

@@ -210,16 +210,16 @@ def _reasoning(given: Fields, fields: Fields, notes: list[Note]) -> Failure | No
             return invalid(f"{flat} and reasoning.{member} cannot both be set", flat)
     effort = given.get("reasoning_effort", nested.get("effort"))
     budget = given.get("reasoning_max_tokens", nested.get("max_tokens"))
+    budget_name = "reasoning_max_tokens" if "reasoning_max_tokens" in given else "reasoning.max_tokens"
     if effort is None and budget is not None:
         tokens = documents.as_integer(budget)
         if tokens is None:
-            return invalid("reasoning.max_tokens must be an integer", "reasoning.max_tokens")
-        effort = _effort(
-            tokens, documents.as_integer(given.get("max_completion_tokens", given.get("max_tokens")))
-        )
-        notes.append(Note("reasoning.max_tokens", "converted", f"reasoning_effort {effort}"))
+            return invalid(f"{budget_name} must be an integer", budget_name)
+        most = documents.as_integer(given.get("max_completion_tokens", given.get("max_tokens")))
+        effort = _effort(tokens, most)
+        notes.append(Note(budget_name, "converted", f"reasoning_effort {effort}"))
     elif budget is not None:
-        notes.append(Note("reasoning.max_tokens", "dropped", "reasoning_effort is set"))
+        notes.append(Note(budget_name, "dropped", "reasoning_effort is set"))
     if nested.get("effort") is not None:
         notes.append(Note("reasoning.effort", "renamed", "reasoning_effort"))
     notes.extend(
@@ -227,6 +227,8 @@ def _reasoning(given: Fields, fields: Fields, notes: list[Note]) -> Failure | No
         for member in nested
         if member not in {"effort", "max_tokens"} and nested[member] is not None
     )
+    if "reasoning" in given and all(value is None for value in nested.values()):
+        notes.append(Note("reasoning", "dropped", "empty"))
     if "reasoning_display" in given:
         notes.append(Note("reasoning_display", "dropped", _OPENAI_ONLY))
     if effort is not None:

@@ -18,7 +18,7 @@ Three ideas carry the module:
   unfinished line has no line end, so only new bytes are searched for one.
 
 Two tolerances that servers made necessary: a line that starts like a JSON
-object or array, outside of any field, begins a bare JSON body, which is one
+object or array, outside of any event, begins a bare JSON body, which is one
 payload however many lines it has; and ``close`` gives out what an unfinished
 event has, so that the caller can try it.
 """
@@ -144,18 +144,18 @@ class Reader:
                 self._dispatch_json(out)
             payload = line[6:] if line[5:6] == b" " else line[5:]
             self._data.append(payload)
-            self._size += len(line) + 1
-        elif self._json or line.lstrip()[:1] in {b"{", b"["}:
+            self._size += len(line)
+        elif self._json or (not self._data and line.lstrip()[:1] in {b"{", b"["}):
             self._json_line(line, out)
         elif line.startswith(b":"):
             out.append(KEEP_ALIVE)
         elif line == b"data":
             self._data.append(b"")
-            self._size += len(line) + 1
+            self._size += len(line)
 
     def _json_line(self, line: bytes, out: list[bytes]) -> None:
         self._json.append(line)
-        self._size += len(line) + 1
+        self._size += len(line)
         bare = _JSON_TEXT.sub(b"", line)
         self._depth += bare.count(b"{") + bare.count(b"[") - bare.count(b"}") - bare.count(b"]")
         if self._depth <= 0:

@@ -1,0 +1,50 @@
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8080
+CONFIG ?=
+VLLM ?= 0.32.0
+BIN := $(VENV)/bin
+
+.PHONY: help run test lint types check record lock clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*##/\1 -/p' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run-ready  ## start the gateway; CONFIG=config.json puts it before your vLLM
+	$(BIN)/python gateway.py serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
+
+test: check  ## lint, types and all tests
+	$(BIN)/python -m pytest -n 2
+
+check: lint types
+
+lint: $(VENV)/.test-ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.test-ready
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+record: $(VENV)/.test-ready  ## record cassettes/ anew from a real vLLM on this machine
+	$(BIN)/python -m recording --vllm $(VLLM)
+
+lock:  ## renew constraints.txt from the newest releases
+	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet '.[dev]'
+	build/lock/bin/python -m pip freeze --all --exclude pip --exclude bifrost-vllm > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test-ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.run-ready
