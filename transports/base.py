@@ -122,6 +122,7 @@ class Timeouts:
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _VERSION_SUFFIX: Final = re.compile(r"/v1/*\Z")
+_LINE_FOLD: Final = re.compile(r"\s*[\r\n]\s*")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -163,8 +164,22 @@ def request_headers(endpoint: Endpoint, plan: PlanLike, streaming: bool) -> dict
         own["Cache-Control"] = "no-cache"
     if endpoint.api_key:
         own["Authorization"] = f"Bearer {endpoint.api_key}"
+    if not any(name.lower() == "accept-encoding" for name in endpoint.headers):
+        own["Accept-Encoding"] = "gzip, deflate"  # what ContentDecoder takes
     taken = {name.lower() for name in own}
     return {name: value for name, value in endpoint.headers.items() if name.lower() not in taken} | own
+
+
+def reply_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The headers of an answer as ``Reply`` holds them.
+
+    A value that was folded over several lines becomes one line.
+    """
+    joined: dict[str, str] = {}
+    for name, value in pairs:
+        key, text = name.lower(), _LINE_FOLD.sub(" ", value).strip()
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
+    return joined
 
 
 class FoldLike(Protocol[Event_co]):

@@ -1,0 +1,25 @@
+"""The transports under test, by name."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.contract.loopback import KEY, MAKERS, Client, Connect
+from transports import Endpoint, Timeouts
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """Makes a client of each library in turn, and closes it."""
+    with ExitStack() as stack:
+
+        def client(url: str, **options: object) -> Client:
+            settings: dict[str, Any] = {"api_key": KEY, "timeouts": Timeouts(20, 20, 20), **options}
+            endpoint = Endpoint(url, **settings)
+            made = MAKERS[request.param](endpoint)
+            stack.callback(made.close)
+            return made
+
+        yield client

@@ -1,0 +1,297 @@
+"""The transport over aiohttp: asynchronous, its connections from the session's connector."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from io import BytesIO
+from typing import Final, cast
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from .base import (
+    AsyncStream,
+    Cut,
+    Endpoint,
+    Piece,
+    PlanLike,
+    Reply,
+    Timeouts,
+    reply_headers,
+    request_headers,
+)
+from .decoding import ContentDecoder, UndecodableError
+from .faults import (
+    ENDED_EARLY,
+    NAME_NOT_FOUND,
+    NO_ANSWER,
+    NOT_HTTP,
+    broken_body,
+    phrase,
+    timed_out,
+    too_large,
+    unsendable,
+)
+
+_DRAIN_BYTES: Final = 64 * 1024
+_DRAIN_S: Final = 0.25
+_LARGE_UPLOAD: Final = 1024 * 1024
+_LONGEST_LINE: Final = 64 * 1024  # of a header; http.client has the same
+
+
+class AiohttpTransport:
+    """Sends plans through an ``aiohttp.ClientSession``, which stays the caller's to close.
+
+    The session gives its connector (pool, TLS), its proxies, its headers and
+    its cookies. Its middlewares are not called, and its credentials, those in
+    ``.netrc`` included, are not used: ``Authorization`` is the endpoint's
+    alone. A connector that has a limit makes the call wait, without a timeout.
+    """
+
+    __slots__ = ("_endpoint", "_session")
+
+    def __init__(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
+        self._session = session
+        self._endpoint = endpoint
+
+    async def send(self, plan: PlanLike) -> Reply:
+        """The whole answer."""
+        started, limit, body = time.monotonic(), self._endpoint.reply_limit, bytearray()
+        total_s = self._endpoint.timeouts.total_s
+        total = asyncio.timeout(total_s)
+        head, cut = Reply(0, {}), None
+        try:
+            async with total, self._exchange(plan, started, streaming=False) as (head, pieces):
+                cut = head.cut
+                async for piece in pieces:
+                    body += piece.data
+                    cut = piece.cut
+                    if len(body) > limit:
+                        cut = too_large(limit)
+                        break
+        except TimeoutError:
+            if not total.expired():
+                raise
+            cut = timed_out("total", total_s)
+        return head._replace(body=bytes(body[:limit]), elapsed_ms=_ms_since(started), cut=cut)
+
+    @asynccontextmanager
+    async def stream(self, plan: PlanLike) -> AsyncIterator[AsyncStream]:
+        """The answer as it comes. Leaving the context before its end closes the connection."""
+        async with self._exchange(plan, time.monotonic(), streaming=True) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def _exchange(self, plan: PlanLike, started: float, streaming: bool) -> AsyncIterator[AsyncStream]:
+        answer = await self._open(plan, streaming)
+        if isinstance(answer, Cut):
+            yield AsyncStream(Reply(0, {}, b"", _ms_since(started), answer), _no_pieces())
+            return
+        # The raw bytes, because as text aiohttp gives UTF-8 with surrogates.
+        headers = reply_headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in answer.raw_headers)
+        decoder = ContentDecoder(headers.get("content-encoding", ""))
+        pieces = _Pieces(answer, decoder, started, self._endpoint.timeouts.idle_s)
+        try:
+            yield AsyncStream(Reply(answer.status, headers, b"", _ms_since(started)), pieces)
+        finally:
+            pieces.close()
+
+    async def _open(self, plan: PlanLike, streaming: bool) -> aiohttp.ClientResponse | Cut:
+        url, limits = self._endpoint.join(plan.path), self._endpoint.timeouts
+        headers = request_headers(self._endpoint, plan, streaming)
+        if fault := unsendable(url, headers):
+            return fault
+        data = plan.body.data if plan.body else None
+        # aiohttp warns of more than 1 MiB in one write; a file goes in blocks.
+        upload = BytesIO(data) if data and len(data) > _LARGE_UPLOAD else data
+        # Set where the request is complete: beside other credentials aiohttp refuses this header.
+        credentials = {k: headers.pop(k) for k in list(headers) if k.lower() == "authorization"}
+
+        async def send_once(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            request.headers.popall("Authorization", None)
+            request.headers.update(credentials)
+            try:
+                return await handler(request)
+            except (aiohttp.ClientError, OSError) as error:
+                # As it is, aiohttp would repeat a GET on a new connection.
+                raise _SendingError from error
+
+        try:
+            return await self._session.request(
+                plan.method,
+                URL(url, encoded=True),
+                data=upload,
+                headers=headers,
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(sock_connect=limits.connect_s, sock_read=limits.first_byte_s),
+                max_line_size=_LONGEST_LINE,
+                max_field_size=_LONGEST_LINE,
+                middlewares=(send_once,),
+            )
+        except _SendingError as error:
+            return _no_head(error.__cause__ or error, limits)
+        except (aiohttp.ClientError, OSError) as error:
+            return _no_head(error, limits)
+
+
+class _Pieces(AsyncIterator[Piece]):
+    """The body of one answer, one piece for each read that brought something."""
+
+    __slots__ = ("_answer", "_cut", "_decoder", "_ended", "_idle_s", "_started", "_unwatch", "_watched")
+
+    def __init__(
+        self, answer: aiohttp.ClientResponse, decoder: ContentDecoder, started: float, idle_s: float | None
+    ) -> None:
+        self._answer, self._decoder, self._started, self._idle_s = answer, decoder, started, idle_s
+        self._cut: Cut | None = None
+        self._ended = False
+        # There is no connection any more when the whole body came with the headers.
+        self._watched = None if answer.connection is None else answer.connection.protocol
+        self._unwatch = None if self._watched is None else _watch(self._watched, answer.content)
+
+    async def __anext__(self) -> Piece:
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            data = self._decoder.take()
+            while not data and (wire := await self._read()):
+                data = self._decoder.feed(wire)
+            if not data and not self._cut:
+                self._decoder.close()
+        except UndecodableError as error:
+            data, self._cut = b"", Cut("read", str(error))
+        if data:
+            return Piece(data, _ms_since(self._started))
+        self.close()
+        if self._cut:
+            return Piece(b"", _ms_since(self._started), self._cut)
+        raise StopAsyncIteration
+
+    async def finish(self) -> None:
+        """Read what is left, if it is little and comes soon, so that the connection can be used again."""
+        allowance = _DRAIN_BYTES
+        with suppress(aiohttp.ClientError, HttpProcessingError, OSError):
+            async with asyncio.timeout(_DRAIN_S):
+                while allowance > 0 and (wire := await self._answer.content.readany()):
+                    allowance -= len(wire)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, unless the body is at its end: then it is back in the pool already."""
+        self._ended = True
+        if self._unwatch:
+            self._unwatch()
+            self._unwatch = None
+        self._answer.close()
+
+    async def _read(self) -> bytes:
+        """The next bytes of the body; none at its end, good or bad."""
+        if self._cut:
+            return b""
+        content = self._answer.content
+        try:
+            async with asyncio.timeout(self._idle_s):
+                # Never by lines: aiohttp refuses a line that is longer than its buffer.
+                wire = await content.readany()
+        except TimeoutError:
+            self._cut = timed_out("idle", self._idle_s)
+            return b""
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            self._cut = self._broken(error)
+            # What came before the break is still in the buffer, with the exception in front of it.
+            content.set_exception(cast("BaseException", None))
+            return content.read_nowait()
+        if not wire and (reset := self._reset()) and _ends_with_connection(self._answer):
+            # aiohttp takes it for a good end.
+            self._cut = broken_body(reset)
+        return wire
+
+    def _broken(self, error: Exception) -> Cut:
+        if reset := self._reset():
+            return broken_body(reset)
+        if isinstance(
+            error, aiohttp.ClientPayloadError | HttpProcessingError | aiohttp.ServerDisconnectedError
+        ):
+            return Cut("read", ENDED_EARLY)
+        return broken_body(error)
+
+    def _reset(self) -> OSError | None:
+        """What the system said when the connection was lost, if that was not a plain end."""
+        lost = None if self._watched is None else self._watched.exception()
+        return lost if isinstance(lost, OSError) else None
+
+
+class _SendingError(Exception):
+    """Carries an exception past aiohttp's own retry."""
+
+
+async def _no_pieces() -> AsyncIterator[Piece]:
+    nothing: tuple[Piece, ...] = ()
+    for piece in nothing:
+        yield piece
+
+
+def _watch(protocol: ResponseHandler, content: aiohttp.StreamReader) -> Callable[[], object] | None:
+    """See to it that a read ends when the connection does; the way to stop that."""
+    with suppress(AttributeError):
+        # The limit up to here was that of the first byte; from now on each read has its own.
+        protocol.read_timeout = None
+        protocol.start_timeout()
+    # aiohttp 3.13 and later. After a malformed chunk the connection is closed, yet the reader never told.
+    closed: asyncio.Future[None] | None = getattr(protocol, "closed", None)
+    if closed is None:
+        return None
+
+    def wake(_: object) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError())
+
+    closed.remove_done_callback(_retrieve)  # one of an earlier exchange: once is enough
+    closed.add_done_callback(_retrieve)
+    closed.add_done_callback(wake)
+    return partial(closed.remove_done_callback, wake)
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    """Look at how a connection ended, or asyncio complains that nobody did."""
+    if not closed.cancelled():
+        closed.exception()
+
+
+def _ends_with_connection(answer: aiohttp.ClientResponse) -> bool:
+    return "Content-Length" not in answer.headers and "Transfer-Encoding" not in answer.headers
+
+
+def _no_head(error: BaseException, limits: Timeouts) -> Cut:
+    """The cut of an exchange that broke off before the headers were in."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return timed_out("connect", limits.connect_s)
+        case TimeoutError():
+            return timed_out("first byte", limits.first_byte_s)
+        case aiohttp.ClientConnectorDNSError():
+            return Cut("connect", NAME_NOT_FOUND)
+        case (
+            aiohttp.ClientConnectorError()
+            | aiohttp.ServerFingerprintMismatch()
+            | aiohttp.ClientHttpProxyError()
+            | aiohttp.InvalidURL()
+        ):
+            return Cut("connect", phrase(error))
+        case aiohttp.ServerDisconnectedError():
+            return Cut("read", NO_ANSWER)
+        case aiohttp.ClientResponseError():
+            return Cut("read", NOT_HTTP)
+    return Cut("read", phrase(error))
+
+
+def _ms_since(started: float) -> int:
+    return int((time.monotonic() - started) * 1000)

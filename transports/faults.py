@@ -1,0 +1,120 @@
+"""What broke, in fixed words: the exceptions of two libraries become ``Cut`` values.
+
+No word is taken from an exception's own text, which tends to hold the host,
+the port and the path. Where no phrase fits, the name of its class must do.
+"""
+
+import errno
+import http.client
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from .base import Cut
+
+Phase = Literal["connect", "sending", "first byte", "idle", "total"]
+
+_WAITED_FOR: Final[Mapping[Phase, str]] = {
+    "connect": "no connection within",
+    "sending": "request not taken within",
+    "first byte": "no answer within",
+    "idle": "no data for",
+    "total": "not complete within",
+}
+
+NAME_NOT_FOUND: Final = "host name not found"
+NO_ANSWER: Final = "the server closed the connection without an answer"
+NOT_HTTP: Final = "not an HTTP answer"
+ENDED_EARLY: Final = "the body ended early"
+REFUSED: Final = "connection refused"
+RESET: Final = "connection reset"
+
+# Searched from the top: a class stands before those that it is derived from.
+_PHRASES: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (ssl.SSLCertVerificationError, "TLS certificate not trusted"),
+    (ssl.SSLError, "TLS handshake failed"),
+    (socket.gaierror, NAME_NOT_FOUND),
+    (http.client.RemoteDisconnected, NO_ANSWER),
+    (ConnectionRefusedError, REFUSED),
+    (ConnectionError, RESET),
+    (http.client.IncompleteRead, ENDED_EARLY),
+    (http.client.HTTPException, NOT_HTTP),
+)
+
+_ERRNO_PHRASES: Final[Mapping[int, str]] = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.ECONNRESET: RESET,
+    errno.ECONNABORTED: RESET,
+    errno.EPIPE: RESET,
+    errno.EHOSTUNREACH: "host unreachable",
+    errno.ENETUNREACH: "network unreachable",
+    errno.ETIMEDOUT: "connection timed out",
+}
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(r"(?:[!-~][\t -~]*)?")
+_PRINTABLE: Final = re.compile(r"[!-~]+")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, then everything it wraps, nearest first."""
+    queue, seen = [error], {id(error)}
+    for current in queue:
+        yield current
+        # urllib3 keeps the cause in ``reason`` or in the arguments, Python in the other two.
+        wrapped = (*current.args, getattr(current, "reason", None), current.__cause__, current.__context__)
+        for inner in wrapped:
+            if isinstance(inner, BaseException) and id(inner) not in seen:
+                seen.add(id(inner))
+                queue.append(inner)
+
+
+def phrase(error: BaseException) -> str:
+    """What happened, without a host, a path or a header."""
+    chain = list(causes(error))
+    for kind, words in _PHRASES:
+        if any(isinstance(cause, kind) for cause in chain):
+            return words
+    for cause in chain:
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in _ERRNO_PHRASES:
+            return _ERRNO_PHRASES[cause.errno]
+    return type(error).__name__
+
+
+def broken_body(error: BaseException) -> Cut:
+    """The cut of a connection that broke after its headers."""
+    tls = any(isinstance(cause, ssl.SSLError) for cause in causes(error))
+    return Cut("read", "the TLS connection broke" if tls else phrase(error))
+
+
+def timed_out(phase: Phase, seconds: float | None) -> Cut:
+    """The cut of a limit that ran out; without a limit it was the system's own."""
+    if seconds is None:
+        return Cut("timeout", f"{phase}: connection timed out")
+    return Cut("timeout", f"{phase}: {_WAITED_FOR[phase]} {seconds:g} s")
+
+
+def too_large(limit: int) -> Cut:
+    """The cut of a body that ``send`` no longer wants to collect."""
+    return Cut("read", f"the body is larger than {limit} bytes")
+
+
+def unsendable(url: str, headers: Mapping[str, str]) -> Cut | None:
+    """Why a request cannot be put on the wire, if it cannot.
+
+    The libraries disagree about what they repair, and the exceptions of what
+    they reject quote the value, which may be the key.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not _PRINTABLE.fullmatch(url):
+        return Cut("connect", "the address is not valid")
+    if all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers.items()):
+        return None
+    return Cut("connect", "a header holds characters that cannot be sent")
