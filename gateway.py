@@ -1,0 +1,537 @@
+"""The gateway: an HTTP server in front of vLLM, and its command line.
+
+It joins three packages that do not know one another: ``routing`` decides,
+``translate`` translates, ``transports`` does the I/O. What is left here is
+aiohttp: reading a request, writing an answer, and giving up at once, the
+upstream request included, when the client does.
+"""
+
+import argparse
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import aiohttp
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+if TYPE_CHECKING or not __package__:  # in a checkout
+    import translate
+    import transports
+    from routing import config as configuration
+    from routing import headers, keys, secrets
+    from translate import Failure, documents, errors, sse
+else:  # installed
+    from . import translate, transports
+    from .routing import config as configuration
+    from .routing import headers, keys, secrets
+    from .translate import Failure, documents, errors, sse
+
+log: Final = logging.getLogger("bifrost_vllm.gateway")
+
+BUNDLED: Final = Path(__file__).parent / "cassettes"
+RECORDED: Final = configuration.Config(
+    keys=(configuration.Key(name="recorded", id="recorded", url="http://recorded.invalid", models=("*",)),)
+)
+"""The configuration for bundled recordings: one key that serves every model."""
+
+_JSON: Final = "application/json; charset=utf-8"
+_POOLED_S: Final = 4.0  # uvicorn, and so vLLM, closes idle connections after 5 s
+_STALE_MS: Final = 1_000
+_GRACE_S: Final = 25.0  # Kubernetes kills after 30 s
+_INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_error=True)
+
+
+class Route(NamedTuple):
+    """One row of the HTTP interface; ``streamed`` is what ``"stream": true`` asks for."""
+
+    method: str
+    paths: tuple[str, ...]
+    operation: translate.RequestType
+    streamed: translate.RequestType | None = None
+
+
+def _everywhere(path: str) -> tuple[str, ...]:
+    return f"/v1/{path}", f"/openai/v1/{path}", f"/openai/{path}"
+
+
+ROUTES: Final = (
+    Route("POST", _everywhere("chat/completions"), "chat_completion", "chat_completion_stream"),
+    Route("GET", _everywhere("models"), "list_models"),
+)
+
+_request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
+_uplink: Final[ContextVar["Uplink"]] = ContextVar("uplink")
+
+
+class Uplink:
+    """The way of one request to its server.
+
+    ``headers`` are those of the last answer. With a ``fresh`` transport, one
+    that opens a new connection for everything, a request is sent once more
+    when it went into a pooled connection that the server had closed meanwhile:
+    HTTP cannot tell beforehand, and nothing of an answer has come.
+    """
+
+    def __init__(
+        self, transport: transports.AsyncTransport, fresh: transports.AsyncTransport | None = None
+    ) -> None:
+        self.headers: Mapping[str, str] = {}
+        self.reused = False
+        self._transport = transport
+        self._fresh = fresh
+
+    async def send(self, plan: transports.PlanLike) -> transports.Reply:
+        _uplink.set(self)
+        reply = await self._transport.send(plan)
+        if self._fresh is not None and self._went_stale(reply):
+            reply = await self._fresh.send(plan)
+        self.headers = reply.headers
+        return reply
+
+    @asynccontextmanager
+    async def stream(self, plan: transports.PlanLike) -> AsyncIterator[transports.AsyncStream]:
+        _uplink.set(self)
+        async with self._transport.stream(plan) as stream:
+            if self._fresh is None or not self._went_stale(stream.head):
+                self.headers = stream.head.headers
+                yield stream
+                return
+        async with self._fresh.stream(plan) as stream:
+            self.headers = stream.head.headers
+            yield stream
+
+    def _went_stale(self, reply: transports.Reply) -> bool:
+        cut = reply.cut
+        unanswered = cut is not None and cut.kind == "read" and not reply.status and not reply.body
+        return unanswered and self.reused and reply.elapsed_ms <= _STALE_MS
+
+
+async def _note_reuse(_session: object, _context: object, _params: object) -> None:
+    if (uplink := _uplink.get(None)) is not None:
+        uplink.reused = True
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request, understood and routed."""
+
+    operation: translate.Operation
+    document: translate.Document
+    call: translate.Call
+    endpoint: transports.Endpoint
+
+
+MakeFold = Callable[[transports.Reply], translate.Fold]
+
+
+class Gateway:
+    """Serves the routes with one configuration."""
+
+    def __init__(self, config: configuration.Config) -> None:
+        self._config = config
+        network = config.network
+        self._timeouts = transports.Timeouts(
+            first_byte_s=network.request_timeout_s,
+            idle_s=network.stream_idle_timeout_s,
+            total_s=network.request_timeout_s,
+        )
+        self._connect: Callable[[transports.Endpoint], Uplink]
+
+    async def connected(self, _app: web.Application) -> AsyncIterator[None]:
+        """While the application runs, requests go to the servers."""
+        watch = aiohttp.TraceConfig()
+        watch.on_connection_reuseconn.append(_note_reuse)
+        pooled = aiohttp.TCPConnector(limit=0, keepalive_timeout=_POOLED_S)
+        fresh = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with _session(pooled, watch) as session, _session(fresh) as spare:
+            self._connect = lambda endpoint: Uplink(
+                transports.AiohttpTransport(session, endpoint), transports.AiohttpTransport(spare, endpoint)
+            )
+            yield
+
+    def replaying(self, recordings: transports.Recordings) -> None:
+        """From now on, requests are answered from recordings."""
+        transport = transports.AsyncReplayTransport(recordings)
+        self._connect = lambda _endpoint: Uplink(transport)
+
+    async def health(self, _request: web.Request) -> web.Response:
+        """What the configuration says of each key; asks no server."""
+        report = [{"name": key.name, "status": _status(key)} for key in self._config.keys]
+        return _answer({"status": "ok", "keys": report})
+
+    async def serve(self, route: Route, request: web.Request) -> web.StreamResponse:
+        """Answer one request of ``route``."""
+        body = await self._body(request)
+        if isinstance(body, Failure):
+            return _failed(body)
+        job = self._job(route, request, body)
+        if isinstance(job, Failure):
+            return _failed(job)
+        if (fold := job.operation.fold) is not None:
+            return await self._stream(request, job, lambda head: fold(job.document, head, job.call))
+        uplink = self._connect(job.endpoint)
+        outcome = await transports.run_async(
+            uplink, translate.converse(job.operation, job.document, job.call)
+        )
+        if isinstance(outcome, Failure):
+            return _failed(outcome, job, uplink)
+        return _answer(outcome, 200, _forwarded(job, uplink))
+
+    async def _body(self, request: web.Request) -> bytes | Failure:
+        limit = self._config.request_limit
+        if (request.content_length or 0) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
+        try:
+            return await request.read()
+        except web.RequestPayloadError as error:
+            return errors.rejected("invalid compressed request body", 400, cause=str(error))
+
+    def _job(self, route: Route, request: web.Request, body: bytes) -> Job | Failure:
+        flat = _flat(body) if route.method == "POST" else {}
+        if isinstance(flat, Failure):
+            return flat
+        streamed = flat.get("stream")
+        if not isinstance(streamed, bool | None):
+            return errors.invalid("stream must be true or false", "stream")
+        request_type = route.streamed if streamed and route.streamed else route.operation
+        operation = translate.OPERATIONS[request_type]
+        document = operation.from_flat(flat)
+        if isinstance(document, Failure):
+            return document
+        model = str(document.get("model", ""))
+        choice = self._choice(document, model, request)
+        if isinstance(choice, keys.Refusal):
+            return errors.stamp(_refused(choice), translate.Call(request_type), model)
+        endpoint = self._endpoint(choice.key, request)
+        if isinstance(endpoint, Failure):
+            return endpoint
+        routing_info: dict[str, object] = {"key": choice.key.name}
+        if choice.alias is not None:
+            document = {**document, "model": choice.model}
+            routing_info |= {"model": model, "resolved_key_alias": choice.alias.described()}
+        call = translate.Call(
+            request_type,
+            raw_request=self._wants(
+                "x-bf-send-back-raw-request", request, self._config.send_back_raw_request
+            ),
+            raw_response=self._wants(
+                "x-bf-send-back-raw-response", request, self._config.send_back_raw_response
+            ),
+            original_model=None if choice.alias is None else model,
+            routing_info=routing_info,
+            structured_outputs=choice.key.structured_outputs,
+        )
+        return Job(operation, document, call, endpoint)
+
+    def _choice(
+        self, document: translate.Document, model: str, request: web.Request
+    ) -> keys.Choice | keys.Refusal:
+        pin = keys.Pin(request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", ""))
+        if "model" not in document:
+            return keys.choose_any(self._config, pin)
+        return keys.choose(self._config, str(document.get("provider", "")), model, pin)
+
+    def _endpoint(self, key: configuration.Key, request: web.Request) -> transports.Endpoint | Failure:
+        upstream = headers.to_upstream(
+            request.headers.items(), self._config.network.extra_headers, _request_id.get(), bool(key.value)
+        )
+        if isinstance(upstream, headers.Unsendable):
+            return errors.invalid(f"the value of the header {upstream.name} cannot be sent", upstream.name)
+        return transports.Endpoint(key.url, key.value, upstream, self._timeouts)
+
+    def _wants(self, header: str, request: web.Request, configured: bool) -> bool:
+        asked = headers.flag(request.headers.get(header)) if self._config.allow_raw_override else None
+        return configured if asked is None else asked
+
+    async def _stream(self, request: web.Request, job: Job, fold: MakeFold) -> web.StreamResponse:
+        plan = job.operation.plan(job.document, job.call)
+        if isinstance(plan, Failure):
+            return _failed(plan, job)
+        response = web.StreamResponse()
+        try:
+            return await self._relay(request, response, job, plan, fold)
+        except ConnectionResetError:  # the client left
+            raise
+        except Exception:
+            if not response.prepared:
+                raise
+            log.exception("request %s: internal error in a stream", _request_id.get())
+            response.force_close()
+            await response.write(sse.frame(_encoded(_INTERNAL.error)))
+            await response.write_eof()
+            return response
+
+    async def _relay(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        job: Job,
+        plan: translate.Plan,
+        fold: MakeFold,
+    ) -> web.StreamResponse:
+        """Send events as they come; until the first one, a failure still has a status of its own."""
+        uplink = self._connect(job.endpoint)
+        async with uplink.stream(plan) as stream:
+            batches = transports.batches_async(stream.pieces, fold(stream.head))
+            batch = await anext(batches)
+            if isinstance(batch[0], Failure):
+                return _failed(batch[0], job, uplink)
+            response.headers.update(_forwarded(job, uplink) | dict(headers.EVENT_STREAM))
+            await response.prepare(request)
+            await _write(response, batch, job)
+            async for batch in batches:
+                await _write(response, batch, job)
+        return response
+
+
+async def _write(response: web.StreamResponse, batch: Sequence[translate.Chunk | Failure], job: Job) -> None:
+    """Send what one read of the upstream brought; returns when the client has taken in enough of it."""
+    frames = bytearray()
+    ended = False
+    for event in batch:
+        if isinstance(event, Failure):
+            frames += sse.frame(_encoded(secrets.hide(event.error, job.endpoint.api_key)))
+            ended = True
+        else:
+            frames += sse.frame(_encoded(event.data))
+            if event.final:
+                frames += sse.DONE
+                ended = True
+    await response.write(bytes(frames))
+    if ended:  # before the rest of the upstream body is read
+        await response.write_eof()
+
+
+def _flat(body: bytes) -> translate.Document | Failure:
+    value = documents.decode_object(body, strict=True)
+    if isinstance(value, documents.Malformed):
+        return errors.rejected("Invalid request payload", 400, cause=value.reason)
+    return value
+
+
+def _refused(refusal: keys.Refusal) -> Failure:
+    if refusal.reason == "no_url":
+        return errors.missing_url()
+    return errors.rejected(refusal.message, 400, cause=refusal.message)
+
+
+def _status(key: configuration.Key) -> str:
+    if not key.enabled:
+        return "disabled"
+    return "configured" if key.url else "no url"
+
+
+def _forwarded(job: Job, uplink: Uplink) -> dict[str, str]:
+    return headers.to_client(uplink.headers, job.endpoint.api_key)
+
+
+def _encoded(document: object) -> bytes:
+    data = documents.encode(document)
+    if isinstance(data, documents.Malformed):
+        raise TypeError(data.reason)
+    return data
+
+
+def _answer(document: object, status: int = 200, others: Mapping[str, str] | None = None) -> web.Response:
+    own = {"content-type": _JSON}
+    return web.Response(body=_encoded(document), status=status, headers={**(others or {}), **own})
+
+
+def _failed(failure: Failure, job: Job | None = None, uplink: Uplink | None = None) -> web.Response:
+    error = failure.error if job is None else secrets.hide(failure.error, job.endpoint.api_key)
+    others = _forwarded(job, uplink) if job is not None and uplink is not None else {}
+    return _answer(error, errors.http_status(failure.error), others)
+
+
+@web.middleware
+async def _shield(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Every answer is JSON, whatever happens."""
+    _request_id.set(headers.request_id(request.headers.get("x-request-id"), lambda: str(uuid.uuid4())))
+    try:
+        return await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        limit = request.client_max_size
+        return _failed(_client_fault(f"request body exceeds max allowed size of {limit} bytes", 413))
+    except web.HTTPMethodNotAllowed as refusal:
+        response = _failed(_client_fault(f"{request.method} is not allowed for {request.path}", 405))
+        response.headers["allow"] = refusal.headers["allow"]
+        return response
+    except web.HTTPNotFound:
+        return _failed(_client_fault(f"no such route: {request.path}", 404))
+    except web.HTTPException as refusal:
+        return _failed(_client_fault(refusal.reason, refusal.status))
+    except ConnectionResetError:  # the client left
+        raise
+    except Exception:
+        log.exception("request %s: internal error", _request_id.get())
+        return _failed(_INTERNAL)
+
+
+def _client_fault(message: str, status: int) -> Failure:
+    return errors.rejected(message, status, error_type="invalid_request_error")
+
+
+async def _dress(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(headers.SECURITY)
+    response.headers["x-request-id"] = _request_id.get()
+    response.headers["server"] = "bifrost-vllm"
+
+
+def _session(connector: aiohttp.TCPConnector, *watches: aiohttp.TraceConfig) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"user-agent": "bifrost-vllm"},
+        trace_configs=[*watches],
+        trust_env=False,
+    )
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Leave out what is the client's fault: it comes with excerpts of the client's headers."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+def application(
+    config: configuration.Config, recordings: transports.Recordings | None = None
+) -> web.Application:
+    """The gateway as an aiohttp application; with ``recordings`` it talks to no server."""
+    gateway = Gateway(config)
+    app = web.Application(middlewares=[_shield], client_max_size=config.request_limit)
+    app.on_response_prepare.append(_dress)
+    if recordings is None:
+        app.cleanup_ctx.append(gateway.connected)
+    else:
+        gateway.replaying(recordings)
+    app.router.add_get("/health", gateway.health)
+    for route in ROUTES:
+        for path in route.paths:
+            app.router.add_route(route.method, path, partial(gateway.serve, route))
+    return app
+
+
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """The application at work; gives the port, which the system chooses when it is 0.
+
+    On leaving, requests that run have some time to end.
+    """
+    server_log = logging.getLogger("bifrost_vllm.http")
+    server_log.addFilter(_is_ours)
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=_GRACE_S, logger=server_log
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = _arguments().parse_args(argv)
+    if not (_is_loopback(options.host) or options.allow_unauthenticated):
+        return _complain(
+            f"refusing to listen on {options.host}: this gateway does not authenticate its clients, so only "
+            "a loopback address may be used unless --allow-unauthenticated is given"
+        )
+    config = RECORDED if options.config is None else _configuration(options.config)
+    if isinstance(config, configuration.Rejected):
+        return _complain(*config.problems)
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    folder = BUNDLED if options.config is None and options.replay is None else options.replay
+    recordings = None
+    if folder is not None:
+        try:
+            recordings = transports.Recordings.load(folder)
+        except (OSError, ValueError) as error:
+            return _complain(f"{folder}: {error}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(_run(config, recordings, options.host, options.port))
+    except OSError as error:
+        return _complain(f"cannot listen on {options.host} port {options.port}: {error.strerror}")
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bifrost-vllm", description="A gateway in front of vLLM.")
+    serve = parser.add_subparsers(required=True).add_parser(
+        "serve",
+        help="serve the HTTP API",
+        description="Serve the HTTP API. Without --config, answer from the bundled recordings.",
+    )
+    serve.add_argument("--config", type=Path, metavar="FILE", help="Bifrost's config.json")
+    serve.add_argument("--replay", type=Path, metavar="DIR", help="answer from recordings, ask no server")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument(
+        "--port", default=8080, type=int, help="0 lets the system choose (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--allow-unauthenticated", action="store_true", help="allow addresses other than loopback"
+    )
+    return parser
+
+
+def _complain(*lines: str) -> int:
+    for line in lines:
+        print(f"bifrost-vllm: {line}", file=sys.stderr)
+    return 2
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _configuration(file: Path) -> configuration.Config | configuration.Rejected:
+    try:
+        document = documents.decode(file.read_bytes(), strict=True)
+    except OSError as error:
+        return configuration.Rejected((f"{file}: {error.strerror}",))
+    if isinstance(document, documents.Malformed):
+        return configuration.Rejected((f"{file}: not JSON: {document.reason}",))
+    return configuration.load(document, os.environ)
+
+
+async def _run(
+    config: configuration.Config, recordings: transports.Recordings | None, host: str, port: int
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run()
+            loop.add_signal_handler(number, stop.set)
+    async with listening(application(config, recordings), host, port) as bound:
+        origin = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+        source = (
+            f"{len(config.keys)} keys" if recordings is None else f"replaying {len(recordings)} recordings"
+        )
+        print(f"bifrost-vllm: listening on {origin} ({source})", flush=True)
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Which key serves a request, and what the model is called there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .config import Alias, Config, Key, allows
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The client's wish for one key; an id wins over a name."""
+
+    id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The key that serves a request.
+
+    ``model`` is what to ask the server for. It differs from what the client
+    asked for exactly when there is an ``alias``.
+    """
+
+    key: Key
+    model: str = ""
+    alias: Alias | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why no key serves a request.
+
+    ``no_url``: one would, had it an address. ``unroutable``: everything else;
+    ``message`` is Bifrost's wording.
+    """
+
+    reason: Literal["no_url", "unroutable"]
+    message: str = ""
+
+
+NO_PIN = Pin()
+
+
+def choose(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> Choice | Refusal:
+    """The key for ``model``, which the client asked for with or without naming a provider.
+
+    Eligible is an enabled key whose ``models`` hold the model, whose
+    ``blacklisted_models`` do not, and whose ``model_name``, unless empty, is
+    exactly the model; all of this before aliases are resolved. The first
+    eligible key with an address and a weight wins.
+    """
+    if not model:
+        return _unroutable(
+            "could not auto resolve a model for the request, please specify a model explicitly"
+        )
+    eligible = [key for key in config.keys if _serves(key, model)]
+    if not eligible and not provider:
+        return _unroutable(
+            "could not auto resolve a provider for the request, please specify a provider explicitly"
+        )
+    if not eligible:
+        return _unroutable(f"no keys found that support model: {model}")
+    key = _first(eligible, pin, lambda wish: f"{wish} for provider: vllm and model: {model}")
+    if isinstance(key, Refusal):
+        return key
+    alias = key.aliases.get(model)
+    return Choice(key, alias.model_id if alias else model, alias)
+
+
+def choose_any(config: Config, pin: Pin = NO_PIN) -> Choice | Refusal:
+    """The key for a request that names no model: the first enabled one with an address."""
+    enabled = [key for key in config.keys if key.enabled]
+    if not enabled:
+        return _unroutable("no valid keys found for provider: vllm")
+    key = _first(enabled, pin, lambda wish: f"{wish} for provider: vllm")
+    return key if isinstance(key, Refusal) else Choice(key)
+
+
+def _serves(key: Key, model: str) -> bool:
+    return (
+        key.enabled
+        and allows(key.models, model)
+        and not allows(key.blacklisted_models, model)
+        and key.model_name in {"", model}
+    )
+
+
+def _first(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> Key | Refusal:
+    wish = ""
+    if pin.id:
+        keys, wish = [key for key in keys if key.id == pin.id], f'id "{pin.id}"'
+    elif pin.name:
+        keys, wish = [key for key in keys if key.name == pin.name], f'name "{pin.name}"'
+    if not keys:
+        return _unroutable(f"no supported key found with {unfound(wish)}")
+    reachable = [key for key in keys if key.url]
+    if not reachable:
+        return Refusal("no_url")
+    return next((key for key in reachable if key.weight > 0), reachable[0])
+
+
+def _unroutable(message: str) -> Refusal:
+    return Refusal("unroutable", message)
