@@ -1,0 +1,255 @@
+"""Real sessions of vLLM, replayed: every way of playing them gives the same outcome."""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import requests
+import vcr  # type: ignore[import-untyped]
+
+from recording.chat_scenarios import SCENARIOS
+from recording.recorder import plan_of
+from translate import OPERATIONS, Body, Call, Chunk, Document, Failure, Plan, RequestType, documents
+from transports import (
+    AiohttpTransport,
+    AsyncReplayTransport,
+    AsyncTransport,
+    Endpoint,
+    Recording,
+    Recordings,
+    Recut,
+    ReplayTransport,
+    RequestsTransport,
+    Transport,
+    fold,
+    fold_async,
+)
+
+CASSETTES = Path(__file__).parents[2] / "cassettes"
+RECORDINGS = Recordings.load(CASSETTES)
+BY_NAME = {recording.name: recording for recording in RECORDINGS}
+HOST = "http://localhost:8000"
+CALLS: Mapping[str, Call] = {name: Call(name) for name in OPERATIONS}
+
+Outcome = Any
+"""A document or a Failure, or the list of a stream's events."""
+
+
+def plan_for(recording: Recording) -> Plan:
+    """The plan that was sent, as the cassette has it."""
+    if recording.request_body is None:
+        return Plan(recording.method, recording.path)
+    content_type = "text/plain" if "wrong_content_type" in recording.name else "application/json"
+    return Plan(recording.method, recording.path, Body(content_type, recording.request_body))
+
+
+def request_of(recording: Recording) -> Document:
+    """The Bifrost request that would have led there."""
+    body = documents.decode(recording.request_body or b"")
+    if not isinstance(body, dict):
+        return {}
+    params = {name: value for name, value in body.items() if name not in {"model", "messages"}}
+    return {
+        "provider": "vllm",
+        "model": body.get("model"),
+        "input": body.get("messages"),
+        "params": params,
+    }
+
+
+def play(transport: Transport, recording: Recording) -> Outcome:
+    call = CALLS[recording.name.partition("/")[0]]
+    operation = OPERATIONS[call.request_type]
+    request = request_of(recording)
+    if operation.fold is None:
+        return untimed(operation.parse(request, transport.send(plan_for(recording)), 0, call))
+    with transport.stream(plan_for(recording)) as stream:
+        return untimed(list(fold(stream.pieces, operation.fold(request, stream.head, call))))
+
+
+async def play_async(transport: AsyncTransport, recording: Recording) -> Outcome:
+    call = CALLS[recording.name.partition("/")[0]]
+    operation = OPERATIONS[call.request_type]
+    request = request_of(recording)
+    if operation.fold is None:
+        return untimed(operation.parse(request, await transport.send(plan_for(recording)), 0, call))
+    async with transport.stream(plan_for(recording)) as stream:
+        events = fold_async(stream.pieces, operation.fold(request, stream.head, call))
+        return untimed([event async for event in events])
+
+
+def untimed(outcome: Any) -> Any:
+    """An outcome without the latencies, which differ from one way of playing to the next."""
+    match outcome:
+        case Failure():
+            return Failure(untimed(outcome.error))
+        case Chunk():
+            return Chunk(untimed(outcome.data), outcome.final)
+        case list():
+            return [untimed(event) for event in outcome]
+    fields = {name: value for name, value in outcome["extra_fields"].items() if name != "latency"}
+    return {**outcome, "extra_fields": fields}
+
+
+def cassette_of(recording: Recording) -> Any:
+    player = vcr.VCR(
+        record_mode="none", match_on=["method", "scheme", "host", "port", "path", "query", "body"]
+    )
+    return player.use_cassette(CASSETTES / f"{recording.name}.yaml")
+
+
+def each_recording() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("recording", RECORDINGS, ids=[recording.name for recording in RECORDINGS])
+
+
+@each_recording()
+def test_every_way_of_playing_gives_the_same_outcome(recording: Recording) -> None:
+    outcome = play(ReplayTransport([recording]), recording)
+
+    with cassette_of(recording) as cassette, requests.Session() as session:
+        through_requests = play(RequestsTransport(session, Endpoint(HOST)), recording)
+        assert cassette.all_played
+    assert through_requests == outcome
+
+    async def through_aiohttp() -> Outcome:
+        async with aiohttp.ClientSession() as session:
+            return await play_async(AiohttpTransport(session, Endpoint(HOST)), recording)
+
+    with cassette_of(recording) as cassette:
+        assert asyncio.run(through_aiohttp()) == outcome
+        assert cassette.all_played
+    assert asyncio.run(play_async(AsyncReplayTransport([recording]), recording)) == outcome
+
+
+@pytest.mark.parametrize("recut", ["whole", "bytes", 7, (1, 100, 3)])
+@each_recording()
+def test_however_a_stream_is_cut_it_says_the_same(recording: Recording, recut: Recut) -> None:
+    as_recorded = play(ReplayTransport([recording]), recording)
+    assert play(ReplayTransport([recording], recut), recording) == as_recorded
+
+
+@each_recording()
+def test_a_stream_that_breaks_off_ends_in_one_error(recording: Recording) -> None:
+    whole = play(ReplayTransport([recording]), recording)
+    for break_at in (0, 1, len(recording.body) // 2):
+        outcome = play(ReplayTransport([recording], break_at=break_at), recording)
+        if isinstance(outcome, list) and isinstance(whole, list) and recording.status == 200:
+            assert outcome[:-1] == whole[: len(outcome) - 1]
+            outcome = outcome[-1]
+        elif isinstance(outcome, list):
+            (outcome,) = outcome
+        assert isinstance(outcome, Failure)
+        assert outcome.error.get("status_code", 500) >= 400
+
+
+@each_recording()
+def test_outcomes_are_well_formed(recording: Recording) -> None:
+    outcome = play(ReplayTransport([recording]), recording)
+    events = outcome if isinstance(outcome, list) else [outcome]
+    assert [isinstance(event, Failure) or getattr(event, "final", True) for event in events] == [
+        *[False] * (len(events) - 1),
+        True,
+    ]
+    assert isinstance(outcome, Failure) is (recording.status != 200 and not isinstance(outcome, list))
+    for event in events:
+        document = (
+            event.data if isinstance(event, Chunk) else event.error if isinstance(event, Failure) else event
+        )
+        encoded = documents.encode(document)
+        assert isinstance(encoded, bytes)
+        assert json.loads(encoded) == document
+
+
+def test_all_recordings_are_played_and_no_two_ask_the_same() -> None:
+    transport = ReplayTransport(RECORDINGS)
+    for recording in RECORDINGS:
+        assert play(transport, recording) == play(ReplayTransport([recording]), recording)
+    assert transport.unplayed == ()
+
+
+def cases() -> list[tuple[str, RequestType]]:
+    return [(scenario.name, form) for scenario in SCENARIOS for form in scenario.forms]
+
+
+def test_there_is_one_recording_for_each_scenario_and_no_other() -> None:
+    assert sorted(BY_NAME) == sorted(f"{form}/{name}@vllm-0.32.0" for name, form in cases())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[f"{scenario.name}" for scenario in SCENARIOS])
+def test_todays_plans_are_those_that_were_recorded_byte_for_byte(scenario: Any) -> None:
+    for form in scenario.forms:
+        recording = BY_NAME[f"{form}/{scenario.name}@vllm-0.32.0"]
+        assert plan_of(scenario, form) == plan_for(recording)
+
+
+def told(outcome: Any) -> object:
+    """What the choices of an answer say, whether it was streamed or not."""
+    chunks: list[Any] = (
+        [event.data for event in outcome if isinstance(event, Chunk)]
+        if isinstance(outcome, list)
+        else [outcome]
+    )
+    choices: dict[int, Any] = {}
+
+    for chunk in chunks:
+        for choice in chunk["choices"]:
+            said = choices.setdefault(
+                choice["index"], {"content": "", "reasoning": "", "calls": {}, "tokens": [], "finish": None}
+            )
+            message = choice.get("message") or choice.get("delta")
+            said["content"] += message.get("content") or ""
+            said["reasoning"] += message.get("reasoning") or ""
+            said["tokens"] += choice.get("token_ids") or []
+            said["finish"] = choice["finish_reason"] or said["finish"]
+            said["logprobs"] = said.get("logprobs", []) + ((choice["logprobs"] or {}).get("content") or [])
+            for call in message.get("tool_calls", ()):
+                so_far = said["calls"].setdefault(call["index"], ["", ""])
+                so_far[0] += call["function"].get("name", "")
+                so_far[1] += call["function"]["arguments"]
+    return choices, {
+        name: chunks[-1].get("usage", {}).get(name) for name in ("prompt_tokens", "completion_tokens")
+    }
+
+
+AT_TEMPERATURE_0 = [
+    scenario.name
+    for scenario in SCENARIOS
+    if {"chat_completion", "chat_completion_stream"} <= set(scenario.forms)
+    and scenario.expected.status == 200
+    and scenario.setting == "open"
+    and scenario.name not in {"sampling", "two_choices", "two_choices_with_calls"}
+]
+# vLLM itself says it differently when it streams.
+DIFFERENT_UPSTREAM = {
+    "call_after_thought": "white space before the call is content of the stream only",
+    "text_before_call": "white space before the call is content of the stream only",
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(AT_TEMPERATURE_0) - set(DIFFERENT_UPSTREAM)))
+def test_a_stream_says_what_the_whole_answer_says(name: str) -> None:
+    whole = play(ReplayTransport(RECORDINGS), BY_NAME[f"chat_completion/{name}@vllm-0.32.0"])
+    streamed = play(ReplayTransport(RECORDINGS), BY_NAME[f"chat_completion_stream/{name}@vllm-0.32.0"])
+    assert told(streamed) == told(whole)
+
+
+SECRET = re.compile(rb"authorization|bearer |api[-_]key|set-cookie|/work/|/home/|/root/|/tmp/", re.IGNORECASE)
+
+
+def test_no_recording_holds_a_secret_or_a_path_of_the_machine() -> None:
+    files = [path for path in CASSETTES.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".yaml", ".json"}
+    assert [path.name for path in files if SECRET.search(path.read_bytes())] == []
+
+
+def test_cuts_stand_beside_each_stream_and_nothing_else() -> None:
+    streams = {name for name in BY_NAME if name.startswith("chat_completion_stream/")}
+    cut = {
+        str(path.relative_to(CASSETTES)).removesuffix(".cuts.json") for path in CASSETTES.rglob("*.cuts.json")
+    }
+    assert cut == streams
