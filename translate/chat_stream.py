@@ -230,7 +230,12 @@ class ChatInterpreter:
 
     def _last_entry(self, index: int) -> dict[str, object]:
         choice = self._choices[index]
-        entry = self._waiting.get(index) or {"index": index, "delta": {}, "logprobs": None}
+        entry = self._waiting.get(index) or {
+            "index": index,
+            "delta": {},
+            "finish_reason": None,
+            "logprobs": None,
+        }
         unnamed = [call for call in choice.open_calls.values() if not call.started]
         if unnamed:
             delta = documents.as_object(entry["delta"]) or {}

@@ -23,7 +23,7 @@ import msgspec
 _BOM: Final = b"\xef\xbb\xbf"
 _MINUS_ZERO: Final = re.compile(rb"-0(?![0-9.eE])")  # the one integer that int forgets
 _LONGEST_INTEGER: Final = 4000  # digits; Python refuses to print more than 4,300
-_DEEPEST: Final = 100_000  # containers; only a value that holds itself gets there
+_DEEPEST: Final = 10_000  # containers; only a value that holds itself gets there
 
 
 @dataclass(frozen=True, slots=True)

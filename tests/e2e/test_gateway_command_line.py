@@ -1,0 +1,192 @@
+"""The command line, in a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+import gateway
+from tests.e2e.loopback import ASK, COMPLETION, PATIENCE_S, Upstream, reply
+
+GATEWAY = Path(gateway.__file__)
+HELLO = {"model": "vllm/tiny/chat", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0}
+
+
+@contextmanager
+def started(*arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", str(GATEWAY), "serve", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ},
+        cwd="/",
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def failed(*arguments: str, **environ: str) -> tuple[int, list[str]]:
+    """Exit status and complaints of a gateway that does not start."""
+    with started(*arguments, **environ) as process:
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, errors.splitlines()
+
+
+def ready(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Address and remark of the line that tells that the gateway listens."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.fullmatch(r"bifrost-vllm: listening on (http://\S+:\d+) \((.*)\)\n", line)
+    assert found, line
+    return found[1], found[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_the_bundled_recordings_until_told_to_stop(
+    http: requests.Session, number: signal.Signals
+) -> None:
+    with started("--port", "0") as process:
+        url, remark = ready(process)
+        assert re.fullmatch(r"replaying \d+ recordings", remark)
+        assert url.startswith("http://127.0.0.1:")
+        assert http.get(f"{url}/health").json() == {
+            "status": "ok",
+            "keys": [{"name": "recorded", "status": "configured"}],
+        }
+        answer = http.post(f"{url}/v1/chat/completions", json=HELLO)
+        assert answer.status_code == 200
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert errors == ""
+
+
+def config_file(folder: Path, document: object) -> str:
+    file = folder / "config.json"
+    file.write_bytes(document if isinstance(document, bytes) else json.dumps(document).encode())
+    return str(file)
+
+
+def test_it_serves_a_configuration(upstream: Upstream, http: requests.Session, tmp_path: Path) -> None:
+    key = {
+        "name": "k",
+        "value": "env.K",
+        "models": ["*"],
+        "vllm_key_config": {"url": upstream.url},
+        "colour": 1,
+    }
+    file = config_file(tmp_path, {"providers": {"vllm": {"keys": [key]}}})
+    upstream.answers(reply(COMPLETION))
+    with started("--config", file, "--port", "0", K="from-the-environment") as process:
+        url, remark = ready(process)
+        assert remark == "1 key"
+        assert http.post(f"{url}/v1/chat/completions", json=ASK).status_code == 200
+        process.terminate()
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert errors == "warning: $.providers.vllm.keys[0].colour: unknown key\n"
+    assert upstream.request().header("authorization") == "Bearer from-the-environment"
+
+
+def test_recordings_replace_the_servers_of_a_configuration(http: requests.Session, tmp_path: Path) -> None:
+    key = {"name": "k", "models": ["*"], "vllm_key_config": {"url": "http://nowhere.invalid"}}
+    file = config_file(tmp_path, {"providers": {"vllm": {"keys": [key]}}})
+    folder = str(gateway.BUNDLED / "chat_completion")
+    with started("--config", file, "--replay", folder, "--port", "0") as process:
+        url, remark = ready(process)
+        assert remark.startswith("replaying ")
+        answer = http.post(f"{url}/v1/chat/completions", json=HELLO)
+    assert answer.json()["extra_fields"]["routing_info"]["key"] == "k"
+
+
+def test_it_finishes_what_runs_before_it_stops(
+    upstream: Upstream, http: requests.Session, tmp_path: Path
+) -> None:
+    key = {"name": "k", "models": ["*"], "vllm_key_config": {"url": upstream.url}}
+    file = config_file(tmp_path, {"providers": {"vllm": {"keys": [key]}}})
+    with started("--config", file, "--port", "0") as process:
+        url, _ = ready(process)
+
+        async def script(exchange: object) -> None:
+            process.terminate()
+            await reply(COMPLETION)(exchange)  # type: ignore[arg-type]
+
+        upstream.answers(script)
+        assert http.post(f"{url}/v1/chat/completions", json=ASK).status_code == 200
+        assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "complaints"),
+    [
+        pytest.param(b"{", None, id="no JSON"),
+        pytest.param(
+            {"version": 7, "providers": {"vllm": {"keys": [{"vllm_key_config": {"url": 5}}]}}},
+            [
+                "$.version: expected 1 or 2, got 7",
+                "$.providers.vllm.keys[0].name: missing",
+                "$.providers.vllm.keys[0].vllm_key_config.url: expected a string, got 5",
+            ],
+            id="problems",
+        ),
+    ],
+)
+def test_a_configuration_with_problems(tmp_path: Path, content: object, complaints: list[str] | None) -> None:
+    file = config_file(tmp_path, content)
+    status, told = failed("--config", file)
+    assert status == 2
+    if complaints is None:
+        assert len(told) == 1
+        assert told[0].startswith(f"bifrost-vllm: {file}: not JSON: ")
+    else:
+        assert told == [f"bifrost-vllm: {complaint}" for complaint in complaints]
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    status, told = failed("--config", str(missing))
+    assert (status, told) == (2, [f"bifrost-vllm: {missing}: No such file or directory"])
+    status, told = failed("--replay", str(tmp_path))
+    assert status == 2
+    assert told[0].startswith(f"bifrost-vllm: {tmp_path}: ")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
+def test_it_does_not_listen_beyond_this_machine_unless_told(host: str) -> None:
+    status, told = failed("--host", host, "--port", "0")
+    assert status == 2
+    assert told == [
+        f"bifrost-vllm: refusing to listen on {host or 'every address'}: this gateway does not authenticate "
+        "its clients, so only a loopback address may be used unless --allow-unauthenticated is given"
+    ]
+
+
+def test_it_listens_beyond_this_machine_when_told(http: requests.Session) -> None:
+    with started("--host", "0.0.0.0", "--port", "0", "--allow-unauthenticated") as process:
+        url, _ = ready(process)
+        assert http.get(url.replace("0.0.0.0", "127.0.0.1") + "/health").status_code == 200
+
+
+def test_a_port_that_is_taken(upstream: Upstream) -> None:
+    status, told = failed("--port", str(upstream.port))
+    assert status == 2
+    assert told == [f"bifrost-vllm: cannot listen on 127.0.0.1 port {upstream.port}: Address already in use"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--port", "x"], ["--port", "99999"]])
+def test_arguments_that_make_no_sense(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        gateway.main(["serve", *arguments] if arguments else [])
+    assert ended.value.code == 2

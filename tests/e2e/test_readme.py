@@ -1,0 +1,70 @@
+"""What the README shows is what happens, on the bundled recordings."""
+
+import contextlib
+import doctest
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+import gateway
+from routing import config
+from tests.e2e.conftest import Serve
+from transports import Recordings
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+TRIED = re.findall(r"^\$ (curl .*?[}'\]][^\n]*)\n((?!    ).*?)^```$", README, re.DOTALL | re.MULTILINE)
+PROGRAMS: list[str] = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+ADDRESS = "http://127.0.0.1:8080"
+
+
+@pytest.fixture
+def bundled(serve: Serve) -> str:
+    return serve(gateway.RECORDED, Recordings.load(gateway.BUNDLED))
+
+
+def run_curl(command: str, url: str, http: requests.Session) -> str:
+    """What a curl line prints, curl's own part done by requests."""
+    words = shlex.split(command)
+    data = words[words.index("-d") + 1]
+    (address,) = [word for word in words if word.startswith(ADDRESS)]
+    text = http.post(address.replace(ADDRESS, url), data=data.encode()).content.decode()
+    return json.dumps(json.loads(text), indent=4) + "\n" if "json.tool" in words else text
+
+
+def test_there_are_lines_to_try() -> None:
+    assert (len(TRIED), len(PROGRAMS)) == (3, 2)
+
+
+@pytest.mark.parametrize(("command", "shown"), TRIED, ids=["chat", "stream", "error"])
+def test_curl_lines_print_what_is_shown(
+    command: str, shown: str, bundled: str, http: requests.Session
+) -> None:
+    printed = run_curl(command, bundled, http)
+    assert doctest.OutputChecker().check_output(shown.strip(), printed.strip(), doctest.ELLIPSIS), printed
+
+
+def test_the_library_programs_run_and_agree(bundled: str) -> None:
+    names: dict[str, Any] = {}
+    printed = []
+    for program in PROGRAMS:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(program.replace("http://localhost:8000", bundled), names)  # noqa: S102 - our own README
+        printed.append(out.getvalue())
+    assert printed[0] == printed[1]
+    first, *chunks = printed[0].splitlines()
+    assert first == "Hello! How can I help you today?"
+    assert chunks[-1] == "[{'index': 0, 'delta': {}, 'finish_reason': 'stop', 'logprobs': None}]"
+
+
+def test_the_configuration_shown_can_be_loaded() -> None:
+    (text,) = re.findall(r"^```json\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    loaded = config.load(json.loads(text), {})
+    assert isinstance(loaded, config.Config)
+    (key,) = loaded.keys
+    assert (key.name, key.url, loaded.warnings) == ("vllm-local", "http://localhost:8000", ())
