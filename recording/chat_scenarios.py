@@ -2,7 +2,8 @@
 
 Client requests name the model as a gateway's client does. What the model says
 to them is in ``dialogues``: a question that is changed here has to be learnt
-there.
+there. No two questions are the same request, or a replay would not know which
+answer to give.
 """
 
 import json
@@ -270,7 +271,7 @@ STRUCTURED: Final = (
     ),
     Scenario(
         "guided_choice",
-        quick("Is the sea blue or red?", guided_choice=["red", "blue"]),
+        quick("Is the sea blue or red?", guided_choice=["red", "blue"], seed=1),
         Expected(finish="stop", said="blue"),
     ),
 )
@@ -439,16 +440,28 @@ REFUSALS: Final = (
         refused("Unsupported Media Type"),
         PLAIN,
     ),
-    Scenario("wrong_route", Plan("POST", "/v1/nothing", Body(JSON, b"{}")), refused("Not Found", 404)),
+    Scenario("wrong_route", Plan("POST", "/v1/nothing", Body(JSON, b"{}")), refused("Not Found", 404), PLAIN),
+    Scenario(
+        "wrong_route",
+        Plan("POST", "/v1/nothing", Body(JSON, b'{"stream":true}')),
+        refused("Not Found", 404),
+        STREAMED,
+    ),
     Scenario("wrong_method", Plan("GET", PATH), refused("Method Not Allowed", 405), PLAIN),
 )
 
 ENDLESS: Final = quick(HAIKU, ignore_eos=True, max_completion_tokens=900)
 
 TROUBLE: Final = (
-    Scenario("unauthorized", client("Hello"), refused("Unauthorized", 401), setting="locked"),
-    Scenario("unauthorized", FromClient({}), refused("Unauthorized", 401), MODELS, setting="locked"),
-    Scenario("overloaded", quick("Hello"), refused("busy", 503), setting="crowded"),
+    Scenario("unauthorized", client("Hello", user="nobody"), refused("Unauthorized", 401), setting="locked"),
+    Scenario(
+        "unauthorized",
+        Plan("GET", "/v1/models?user=nobody"),
+        refused("Unauthorized", 401),
+        MODELS,
+        setting="locked",
+    ),
+    Scenario("overloaded", quick("Hello", user="one of many"), refused("busy", 503), setting="crowded"),
     Scenario("engine_killed", ENDLESS, Expected(500, body='"code":500'), PLAIN, setting="doomed"),
     Scenario(
         "engine_killed",

@@ -36,8 +36,8 @@ _DELTA_FIELDS: Final = _DELTA_FIELDS_WITHOUT_THOUGHT | {"reasoning", "reasoning_
 class _ToolCall:
     __slots__ = ("id", "id_is_ours", "name", "number", "others", "pending", "pending_size", "started", "type")
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self) -> None:
+        self.number = 0  # ours, given when the call is first told
         self.id = ""
         self.id_is_ours = False
         self.name = ""
@@ -50,14 +50,15 @@ class _ToolCall:
 
 class _Choice:
     __slots__ = (
-        "calls", "finish_reason", "logprobs", "open_calls", "others", "places", "role_sent", "waited",
-        "with_finish",
+        "calls", "finish_reason", "logprobs", "open_calls", "others", "places", "role_sent", "told_calls",
+        "waited", "with_finish",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.role_sent = False
         self.finish_reason: object = None
         self.calls = 0
+        self.told_calls = 0
         self.open_calls: dict[int, _ToolCall] = {}  # by the server's own numbers
         self.places: dict[str, int] = {}  # those numbers by the calls' ids
         self.waited = 0
@@ -240,7 +241,7 @@ class ChatInterpreter:
         if unnamed:
             delta = documents.as_object(entry["delta"]) or {}
             begun = documents.as_array(delta.get("tool_calls")) or ()
-            starts = [self._start(call, index) for call in unnamed]
+            starts = [self._start(choice, call, index) for call in unnamed]
             entry = {**entry, "delta": {**delta, "tool_calls": [*begun, *starts]}}
         notes: list[Note] = []
         entry["finish_reason"] = choices.finish_reason(
@@ -292,11 +293,11 @@ class ChatInterpreter:
             if not (call_id or name or arguments):
                 return
             if call is not None and not call.started:
-                out.append(self._start(call, index))
+                out.append(self._start(choice, call, index))
             if choice.calls >= _MOST:
                 self._note(Note("tool_calls", "dropped", f"more than {_MOST} calls"))
                 return
-            call = choice.open_calls[number] = _ToolCall(choice.calls)
+            call = choice.open_calls[number] = _ToolCall()
             choice.calls += 1
         if call_id and not call.id:
             call.id = call_id
@@ -314,9 +315,11 @@ class ChatInterpreter:
             call.pending_size += len(arguments)
         has_name = bool(call.name) or call.pending_size >= _LONGEST_PENDING
         if has_name and (call.id or call.pending):
-            out.append(self._start(call, index))
+            out.append(self._start(choice, call, index))
 
-    def _start(self, call: _ToolCall, index: int) -> dict[str, object]:
+    def _start(self, choice: _Choice, call: _ToolCall, index: int) -> dict[str, object]:
+        call.number = choice.told_calls
+        choice.told_calls += 1
         if not call.id:
             stem = choices.id_stem(self._identity.get("id"), index)
             call.id = choices.call_id(stem, call.number)

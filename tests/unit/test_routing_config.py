@@ -390,7 +390,7 @@ def test_urls_that_name_none(url: str, problem: str) -> None:
         ),
         pytest.param(
             {"providers": {**DOCUMENTED["providers"], "openai": {}}, "mcp": {"x": 1}, "x y": 1},
-            [  # type: ignore[dict-item]
+            [
                 "$.mcp: not used by this gateway",
                 '$["x y"]: unknown key',
                 "$.providers.openai: not used: this gateway serves vllm only",
