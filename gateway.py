@@ -12,10 +12,11 @@ import ipaddress
 import logging
 import os
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -46,10 +47,9 @@ RECORDED: Final = configuration.Config(
 )
 """The configuration for bundled recordings: one key that serves every model."""
 
-_JSON: Final = "application/json; charset=utf-8"
 _POOLED_S: Final = 4.0  # uvicorn, and so vLLM, closes idle connections after 5 s
 _STALE_MS: Final = 1_000
-_GRACE_S: Final = 25.0  # Kubernetes kills after 30 s
+_GRACE_S: Final = 12.0  # aiohttp waits twice that long, Kubernetes kills after 30 s
 _INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_error=True)
 
 
@@ -78,17 +78,18 @@ _uplink: Final[ContextVar["Uplink"]] = ContextVar("uplink")
 class Uplink:
     """The way of one request to its server.
 
-    ``headers`` are those of the last answer. With a ``fresh`` transport, one
-    that opens a new connection for everything, a request is sent once more
-    when it went into a pooled connection that the server had closed meanwhile:
-    HTTP cannot tell beforehand, and nothing of an answer has come.
+    ``headers`` are those of the last answer. With a ``fresh`` transport, which
+    opens a connection for everything, a request that went into a pooled
+    connection and came back without a byte is sent once more: the server had
+    closed the connection, which HTTP cannot tell beforehand. ``connects``
+    becomes true when a connection is opened for the first attempt.
     """
 
     def __init__(
         self, transport: transports.AsyncTransport, fresh: transports.AsyncTransport | None = None
     ) -> None:
         self.headers: Mapping[str, str] = {}
-        self.reused = False
+        self.connects = False
         self._transport = transport
         self._fresh = fresh
 
@@ -115,12 +116,15 @@ class Uplink:
     def _went_stale(self, reply: transports.Reply) -> bool:
         cut = reply.cut
         unanswered = cut is not None and cut.kind == "read" and not reply.status and not reply.body
-        return unanswered and self.reused and reply.elapsed_ms <= _STALE_MS
+        return unanswered and not self.connects and reply.elapsed_ms <= _STALE_MS
 
 
-async def _note_reuse(_session: object, _context: object, _params: object) -> None:
+def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Does what aiohttp does by itself, and tells the request for which it happens."""
     if (uplink := _uplink.get(None)) is not None:
-        uplink.reused = True
+        uplink.connects = True
+    family, kind, protocol, *_ = address
+    return socket.socket(family, kind, protocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +155,9 @@ class Gateway:
 
     async def connected(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs, requests go to the servers."""
-        watch = aiohttp.TraceConfig()
-        watch.on_connection_reuseconn.append(_note_reuse)
-        pooled = aiohttp.TCPConnector(limit=0, keepalive_timeout=_POOLED_S)
+        pooled = aiohttp.TCPConnector(limit=0, keepalive_timeout=_POOLED_S, socket_factory=_open_socket)
         fresh = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with _session(pooled, watch) as session, _session(fresh) as spare:
+        async with _session(pooled) as session, _session(fresh) as spare:
             self._connect = lambda endpoint: Uplink(
                 transports.AiohttpTransport(session, endpoint), transports.AiohttpTransport(spare, endpoint)
             )
@@ -168,7 +170,7 @@ class Gateway:
 
     async def health(self, _request: web.Request) -> web.Response:
         """What the configuration says of each key; asks no server."""
-        report = [{"name": key.name, "status": _status(key)} for key in self._config.keys]
+        report = [{"name": key.name, "status": keys.status(key)} for key in self._config.keys]
         return _answer({"status": "ok", "keys": report})
 
     async def serve(self, route: Route, request: web.Request) -> web.StreamResponse:
@@ -268,9 +270,9 @@ class Gateway:
             if not response.prepared:
                 raise
             log.exception("request %s: internal error in a stream", _request_id.get())
-            response.force_close()
-            await response.write(sse.frame(_encoded(_INTERNAL.error)))
-            await response.write_eof()
+            with suppress(RuntimeError):  # the stream was at its end already
+                await response.write(sse.frame(_encoded(_INTERNAL.error)))
+                response.force_close()
             return response
 
     async def _relay(
@@ -327,12 +329,6 @@ def _refused(refusal: keys.Refusal) -> Failure:
     return errors.rejected(refusal.message, 400, cause=refusal.message)
 
 
-def _status(key: configuration.Key) -> str:
-    if not key.enabled:
-        return "disabled"
-    return "configured" if key.url else "no url"
-
-
 def _forwarded(job: Job, uplink: Uplink) -> dict[str, str]:
     return headers.to_client(uplink.headers, job.endpoint.api_key)
 
@@ -345,7 +341,7 @@ def _encoded(document: object) -> bytes:
 
 
 def _answer(document: object, status: int = 200, others: Mapping[str, str] | None = None) -> web.Response:
-    own = {"content-type": _JSON}
+    own = {"content-type": "application/json"}
     return web.Response(body=_encoded(document), status=status, headers={**(others or {}), **own})
 
 
@@ -391,12 +387,11 @@ async def _dress(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers["server"] = "bifrost-vllm"
 
 
-def _session(connector: aiohttp.TCPConnector, *watches: aiohttp.TraceConfig) -> aiohttp.ClientSession:
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"user-agent": "bifrost-vllm"},
-        trace_configs=[*watches],
         trust_env=False,
     )
 
@@ -436,8 +431,8 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     runner = web.AppRunner(
         app, handler_cancellation=True, access_log=None, shutdown_timeout=_GRACE_S, logger=server_log
     )
-    await runner.setup()
     try:
+        await runner.setup()
         await web.TCPSite(runner, host, port, backlog=1024).start()
         yield runner.addresses[0][1]
     finally:
@@ -449,8 +444,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments().parse_args(argv)
     if not (_is_loopback(options.host) or options.allow_unauthenticated):
         return _complain(
-            f"refusing to listen on {options.host}: this gateway does not authenticate its clients, so only "
-            "a loopback address may be used unless --allow-unauthenticated is given"
+            f"refusing to listen on {options.host or 'every address'}: this gateway does not authenticate "
+            "its clients, so only a loopback address may be used unless --allow-unauthenticated is given"
         )
     config = RECORDED if options.config is None else _configuration(options.config)
     if isinstance(config, configuration.Rejected):
@@ -465,13 +460,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (OSError, ValueError) as error:
             return _complain(f"{folder}: {error}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        asyncio.run(_run(config, recordings, options.host, options.port))
-    except OSError as error:
-        return _complain(f"cannot listen on {options.host} port {options.port}: {error.strerror}")
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return asyncio.run(_run(config, recordings, options.host, options.port))
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -485,12 +474,19 @@ def _arguments() -> argparse.ArgumentParser:
     serve.add_argument("--replay", type=Path, metavar="DIR", help="answer from recordings, ask no server")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument(
-        "--port", default=8080, type=int, help="0 lets the system choose (default: %(default)s)"
+        "--port", default=8080, type=_port, help="0 lets the system choose (default: %(default)s)"
     )
     serve.add_argument(
         "--allow-unauthenticated", action="store_true", help="allow addresses other than loopback"
     )
     return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port
 
 
 def _complain(*lines: str) -> int:
@@ -518,19 +514,28 @@ def _configuration(file: Path) -> configuration.Config | configuration.Rejected:
 
 async def _run(
     config: configuration.Config, recordings: transports.Recordings | None, host: str, port: int
-) -> None:
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run()
             loop.add_signal_handler(number, stop.set)
-    async with listening(application(config, recordings), host, port) as bound:
+    async with AsyncExitStack() as running:
+        try:
+            bound = await running.enter_async_context(listening(application(config, recordings), host, port))
+        except OSError as error:
+            return _complain(f"cannot listen: {error.strerror}")
         origin = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
-        source = (
-            f"{len(config.keys)} keys" if recordings is None else f"replaying {len(recordings)} recordings"
-        )
+        source = _counted(config.keys, "key")
+        if recordings is not None:
+            source = f"replaying {_counted(recordings, 'recording')}"
         print(f"bifrost-vllm: listening on {origin} ({source})", flush=True)
         await stop.wait()
+    return 0
+
+
+def _counted(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
 
 
 if __name__ == "__main__":

@@ -103,7 +103,6 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _UNUSED_AT_TOP: Final = (
     "access_profiles",
     "audit_logs",
-    "auth_config",
     "cluster_config",
     "config_store",
     "encryption_key",
@@ -128,7 +127,6 @@ _UNUSED_OF_CLIENT: Final = (
     "disable_db_pings_in_health",
     "drop_excess_requests",
     "enable_logging",
-    "enforce_auth_on_inference",
     "header_filter_config",
     "initial_pool_size",
     "log_retention_days",
@@ -260,12 +258,24 @@ def load(document: object, environ: Mapping[str, str]) -> Config | Rejected:
     if not isinstance(document, Mapping):
         root.wrong("an object")
         return Rejected(tuple(report.problems))
-    root.expect(("$schema", "version", "providers", "client"), _UNUSED_AT_TOP)
+    root.expect(("$schema", "version", "providers", "client", "auth_config"), _UNUSED_AT_TOP)
     version = root["version"]
     if version.value is not None and _version(version.value) is None:
         version.wrong("1 or 2")
     client = root["client"]
-    client.expect(("allow_per_request_raw_override", "max_request_body_size_mb"), _UNUSED_OF_CLIENT)
+    client.expect(
+        (
+            "allow_per_request_raw_override",
+            "api_keys",
+            "enforce_auth_on_inference",
+            "max_request_body_size_mb",
+        ),
+        _UNUSED_OF_CLIENT,
+    )
+    # A warning would leave a gateway open whose owner believes that it is not.
+    for protection in (root["auth_config"], client["api_keys"], client["enforce_auth_on_inference"]):
+        if protection.value:
+            protection.problem("this gateway cannot authenticate its clients; take this out to run it open")
     for name, other in root["providers"].members():
         if name != "vllm":
             other.warn("not used: this gateway serves vllm only")

@@ -1,7 +1,7 @@
 """Which headers cross the gateway, in which direction.
 
 The rules are Bifrost's
-(https://docs.getbifrost.ai/providers/provider-routing and its HTTP transport);
+(https://github.com/maximhq/bifrost/blob/main/transports/bifrost-http/lib/ctx.go);
 what differs is said where it differs. Names are lower case everywhere.
 """
 

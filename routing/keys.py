@@ -78,6 +78,13 @@ def choose_any(config: Config, pin: Pin = NO_PIN) -> Choice | Refusal:
     return key if isinstance(key, Refusal) else Choice(key)
 
 
+def status(key: Key) -> str:
+    """What can be said of a key without asking its server."""
+    if not key.enabled:
+        return "disabled"
+    return "configured" if key.url else "no url"
+
+
 def _serves(key: Key, model: str) -> bool:
     return (
         key.enabled

@@ -203,7 +203,9 @@ def head(status: int = 200, content_type: str = "application/json", **others: st
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def reply(body: object, status: int = 200, content_type: str = "application/json", **others: str) -> Script:
+def reply(
+    body: object, status: int = 200, content_type: str = "application/json", /, **others: str
+) -> Script:
     """A whole answer; ``body`` is bytes, text, or a JSON value."""
     data = (
         body

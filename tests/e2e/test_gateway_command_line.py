@@ -1,4 +1,4 @@
-"""The command line, in a process of its own."""
+"""The command line; where it serves, in a process of its own."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,13 +37,6 @@ def started(*arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def failed(*arguments: str, **environ: str) -> tuple[int, list[str]]:
-    """Exit status and complaints of a gateway that does not start."""
-    with started(*arguments, **environ) as process:
-        _, errors = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, errors.splitlines()
-
-
 def ready(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Address and remark of the line that tells that the gateway listens."""
     assert process.stdout is not None
@@ -51,6 +44,22 @@ def ready(process: subprocess.Popen[str]) -> tuple[str, str]:
     found = re.fullmatch(r"bifrost-vllm: listening on (http://\S+:\d+) \((.*)\)\n", line)
     assert found, line
     return found[1], found[2]
+
+
+Failed = Callable[..., tuple[int, list[str]]]
+
+
+@pytest.fixture
+def failed(capsys: pytest.CaptureFixture[str]) -> Failed:
+    """Runs a command line that cannot work; gives the exit status and the complaints."""
+
+    def run(*arguments: str) -> tuple[int, list[str]]:
+        status = gateway.main(["serve", *arguments])
+        out, errors = capsys.readouterr()
+        assert out == ""
+        return status, errors.splitlines()
+
+    return run
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -143,7 +152,9 @@ def test_it_finishes_what_runs_before_it_stops(
         ),
     ],
 )
-def test_a_configuration_with_problems(tmp_path: Path, content: object, complaints: list[str] | None) -> None:
+def test_a_configuration_with_problems(
+    failed: Failed, tmp_path: Path, content: object, complaints: list[str] | None
+) -> None:
     file = config_file(tmp_path, content)
     status, told = failed("--config", file)
     assert status == 2
@@ -154,7 +165,7 @@ def test_a_configuration_with_problems(tmp_path: Path, content: object, complain
         assert told == [f"bifrost-vllm: {complaint}" for complaint in complaints]
 
 
-def test_files_that_are_not_there(tmp_path: Path) -> None:
+def test_files_that_are_not_there(failed: Failed, tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     status, told = failed("--config", str(missing))
     assert (status, told) == (2, [f"bifrost-vllm: {missing}: No such file or directory"])
@@ -164,7 +175,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
-def test_it_does_not_listen_beyond_this_machine_unless_told(host: str) -> None:
+def test_it_does_not_listen_beyond_this_machine_unless_told(failed: Failed, host: str) -> None:
     status, told = failed("--host", host, "--port", "0")
     assert status == 2
     assert told == [
@@ -179,10 +190,12 @@ def test_it_listens_beyond_this_machine_when_told(http: requests.Session) -> Non
         assert http.get(url.replace("0.0.0.0", "127.0.0.1") + "/health").status_code == 200
 
 
-def test_a_port_that_is_taken(upstream: Upstream) -> None:
+def test_a_port_that_is_taken(failed: Failed, upstream: Upstream) -> None:
     status, told = failed("--port", str(upstream.port))
     assert status == 2
-    assert told == [f"bifrost-vllm: cannot listen on 127.0.0.1 port {upstream.port}: Address already in use"]
+    assert len(told) == 1
+    assert told[0].startswith("bifrost-vllm: cannot listen: ")
+    assert told[0].endswith("address already in use")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--port", "x"], ["--port", "99999"]])

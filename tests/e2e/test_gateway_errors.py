@@ -124,7 +124,7 @@ def test_an_error_keeps_its_status_and_all_that_it_said(
     for ask, request_type in ((ASK, "chat_completion"), (ASK_STREAM, "chat_completion_stream")):
         answer = http.post(url + CHAT, json=ask)
         assert answer.status_code == status
-        assert answer.headers["content-type"] == "application/json; charset=utf-8"
+        assert answer.headers["content-type"] == "application/json"
         assert settled(answer.json()) == stamped({"status_code": status, "error": error}, request_type)
 
 
@@ -163,7 +163,7 @@ def test_an_error_as_first_event_is_a_plain_http_error(
     upstream.answers(stream({"error": said}, DONE, retry_after="7"))
     answer = http.post(url + CHAT, json=ASK_STREAM)
     assert answer.status_code == 503
-    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    assert answer.headers["content-type"] == "application/json"
     assert answer.headers["retry-after"] == "7"
     error = {"message": "queue is full", "type": "ServiceUnavailableError", "code": "503"}
     assert without_latency(answer.json()) == stamped(
@@ -348,7 +348,7 @@ def test_a_server_that_says_nothing_in_time(
     serve: Serve, upstream: Upstream, http: requests.Session, ask: dict[str, object]
 ) -> None:
     key = Key("k", "k", url=upstream.url, models=("*",))
-    url = serve(Config((key,), network=Network(request_timeout_s=0.05)))
+    url = serve(Config((key,), network=Network(request_timeout_s=0.2)))
     upstream.answers(silence)
     answer = http.post(url + CHAT, json=ask)
     assert answer.status_code == 504
@@ -362,7 +362,7 @@ def test_a_stream_that_falls_silent(serve: Serve, upstream: Upstream, http: requ
         await exchange.client_left()
 
     key = Key("k", "k", url=upstream.url, models=("*",))
-    url = serve(Config((key,), network=Network(stream_idle_timeout_s=0.05)))
+    url = serve(Config((key,), network=Network(stream_idle_timeout_s=0.1)))
     upstream.answers(stalled)
     payloads, last = last_of(http.post(url + CHAT, json=ASK_STREAM))
     assert len(payloads) == 1

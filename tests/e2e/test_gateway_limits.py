@@ -160,7 +160,7 @@ def test_a_route_that_does_not_exist(
 ) -> None:
     answer = http.request(method, url + path)
     assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {
         "is_bifrost_error": False,
         "status_code": status,

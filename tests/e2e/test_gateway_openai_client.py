@@ -1,9 +1,10 @@
 """openai-python talks to the gateway as it would to OpenAI."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.e2e.loopback import COMPLETION, HELLO, MODELS, Script, Upstream, delta, reply, stream
 
@@ -14,11 +15,11 @@ def client(url: str) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def ask(client: openai.OpenAI) -> openai.types.chat.ChatCompletion:
+def ask(client: openai.OpenAI) -> ChatCompletion:
     return client.chat.completions.create(model="vllm/m", messages=[{"role": "user", "content": "hi"}])
 
 
-def ask_stream(client: openai.OpenAI) -> openai.Stream[openai.types.chat.ChatCompletionChunk]:
+def ask_stream(client: openai.OpenAI) -> openai.Stream[ChatCompletionChunk]:
     return client.chat.completions.create(
         model="vllm/m", messages=[{"role": "user", "content": "hi"}], stream=True
     )
@@ -65,12 +66,12 @@ def test_errors_have_their_classes(
     upstream: Upstream,
     status: int,
     kind: type[openai.APIStatusError],
-    request_it: object,
+    request_it: Callable[[openai.OpenAI], object],
 ) -> None:
     said = {"message": "so it is", "type": "SomeError", "param": "messages", "code": status}
     upstream.answers(reply({"error": said}, status))
     with pytest.raises(kind, match="so it is") as raised:
-        ask(client) if request_it is ask else ask_stream(client)
+        request_it(client)
     assert raised.value.status_code == status
     assert raised.value.type == "SomeError"
     assert raised.value.param == "messages"

@@ -98,7 +98,7 @@ def untimed(outcome: Any) -> Any:
 
 def cassette_of(recording: Recording) -> Any:
     player = vcr.VCR(
-        record_mode="none", match_on=["method", "scheme", "host", "port", "path", "query", "body"]
+        record_mode=vcr.mode.NONE, match_on=["method", "scheme", "host", "port", "path", "query", "body"]
     )
     return player.use_cassette(CASSETTES / f"{recording.name}.yaml")
 

@@ -486,3 +486,22 @@ def test_any_value_is_loaded_or_refused_and_no_text_of_it_is_told(document: obje
 @given(value=st.text(min_size=1), url=st.text(min_size=1))
 def test_no_key_prints_its_value_or_its_address(value: str, url: str) -> None:
     assert repr(Key("k", "k", value=value, url=url)) == repr(Key("k", "k"))
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ({"client": {"api_keys": ["env.CLIENT_KEY"]}}, "$.client.api_keys"),
+        ({"client": {"enforce_auth_on_inference": True}}, "$.client.enforce_auth_on_inference"),
+        ({"auth_config": {"is_enabled": True}}, "$.auth_config"),
+    ],
+)
+def test_a_protection_that_would_be_missing_is_a_problem(more: dict[str, object], path: str) -> None:
+    outcome = load({**DOCUMENTED, **more}, {})
+    text = "this gateway cannot authenticate its clients; take this out to run it open"
+    assert outcome == Rejected((f"{path}: {text}",))
+
+
+def test_a_protection_that_is_off_is_none() -> None:
+    off = {"client": {"api_keys": [], "enforce_auth_on_inference": False}}
+    assert load({**DOCUMENTED, **off}, {}) == load(DOCUMENTED, {})
