@@ -16,22 +16,10 @@ from .types import Document
 
 PATH: Final = "/v1/chat/completions"
 
-KNOWN: Final = frozenset(
-    {
-        "audio", "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "metadata",
-        "modalities", "n", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
-        "prompt_cache_options", "prompt_cache_retention", "reasoning", "reasoning_display",
-        "reasoning_effort", "reasoning_max_tokens", "response_format", "safety_identifier", "seed",
-        "service_tier", "stop", "store", "stream_options", "temperature", "tool_choice", "tools",
-        "top_logprobs", "top_p", "user", "verbosity", "web_search_options",
-    }
-)  # fmt: skip
-"""The parameters that Bifrost's chat request has; any other is an extra."""
-
 
 def from_flat(flat: Document) -> Document | Failure:
     """The Bifrost request that an OpenAI-style body means."""
-    return taken_apart(flat, {"messages": "input"}, KNOWN)
+    return taken_apart(flat, {"messages": "input"})
 
 
 def plan(request: Document, call: Call) -> Plan | Failure:
@@ -108,6 +96,9 @@ def _read(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
         return errors.unreadable("choices is missing or empty")
     outcome = _body(request, call)
     notes = [] if isinstance(outcome, Failure) else outcome[1]
+    for index, source in enumerate(said):
+        if _message_of(source) is None:
+            return errors.unreadable(f"choices[{index}].message is missing")
     answer = _answer(document, request_model(request))
     answer["choices"] = [
         _choice(source, index, document.get("id"), notes) for index, source in enumerate(said)
@@ -146,7 +137,7 @@ def _choice(source: Document, position: int, reply_id: object, notes: list[Note]
     number = documents.as_integer(source.get("index"))
     index = position if number is None else number
     place = f"choices[{index}]"
-    said = documents.as_object(source.get("message")) or {}
+    said = _message_of(source) or {}
     message = choices.message(said, choices.id_stem(reply_id, index), f"{place}.message", notes)
     return {
         "index": index,
@@ -155,8 +146,13 @@ def _choice(source: Document, position: int, reply_id: object, notes: list[Note]
             source.get("finish_reason"), "tool_calls" in message, place, notes
         ),
         "logprobs": source.get("logprobs"),
-        **choices.plain_fields(source, ("index", "message", "finish_reason", "logprobs")),
+        **choices.plain_fields(source, ("index", "message", "delta", "finish_reason", "logprobs")),
     }
+
+
+def _message_of(source: Document) -> Document | None:
+    """A choice's message; some servers call it ``delta`` here, too."""
+    return documents.as_object(source.get("message")) or documents.as_object(source.get("delta"))
 
 
 def _raw(request: Document, reply: ReplyLike, call: Call) -> dict[str, object]:

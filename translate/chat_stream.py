@@ -21,7 +21,8 @@ from .plan import Call, Chunk, Note
 from .types import Document
 
 _MOST: Final = 16_384  # choices of a reply, and calls of a choice
-_LONGEST_WAIT: Final = 256  # frames of one choice that may be swallowed in a row
+_MOST_SWALLOWED: Final = 256  # frames of one choice, in a row
+_MOST_FIELDS: Final = 256  # names that we do not know, kept for later in one place
 _LONGEST_PENDING: Final = 65_536  # characters of arguments that wait for the call's name
 _RAW_LIMIT: Final = 1024 * 1024
 _FRAME_FIELDS: Final = frozenset(
@@ -50,8 +51,17 @@ class _ToolCall:
 
 class _Choice:
     __slots__ = (
-        "calls", "finish_reason", "logprobs", "open_calls", "others", "places", "role_sent", "told_calls",
-        "waited", "with_finish",
+        "calls",
+        "calls_by_id",
+        "finish_reason",
+        "latest_call",
+        "logprobs",
+        "open_calls",
+        "others",
+        "role_sent",
+        "swallowed",
+        "told_calls",
+        "with_finish",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -60,8 +70,9 @@ class _Choice:
         self.calls = 0
         self.told_calls = 0
         self.open_calls: dict[int, _ToolCall] = {}  # by the server's own numbers
-        self.places: dict[str, int] = {}  # those numbers by the calls' ids
-        self.waited = 0
+        self.calls_by_id: dict[str, _ToolCall] = {}
+        self.latest_call: _ToolCall | None = None
+        self.swallowed = 0
         self.logprobs: object = None  # of frames that were swallowed since the last chunk
         self.others: dict[str, object] = {}  # the same for fields that we do not know
         self.with_finish: dict[str, object] = {}  # what the server said beside the finish reason
@@ -73,8 +84,22 @@ class ChatInterpreter:
     expected = "choices"
 
     __slots__ = (
-        "_call", "_choices", "_chunks", "_continuous", "_finished", "_held", "_identity", "_last_at",
-        "_least", "_model", "_notes", "_raw", "_raw_request", "_raw_size", "_usage", "_waiting",
+        "_call",
+        "_choices",
+        "_choices_asked",
+        "_chunks",
+        "_continuous",
+        "_finished",
+        "_finishing",
+        "_identity",
+        "_last_at",
+        "_model",
+        "_notes",
+        "_raw",
+        "_raw_request",
+        "_raw_size",
+        "_trailing",
+        "_usage",
     )  # fmt: skip
 
     def __init__(
@@ -88,16 +113,16 @@ class ChatInterpreter:
     ) -> None:
         self._call = call
         self._model = model
-        self._least = choices_asked
+        self._choices_asked = choices_asked
         self._continuous = continuous_usage
         self._notes = dict.fromkeys(notes)  # in order, each once
         self._raw_request = raw_request
         self._choices: dict[int, _Choice] = {}
         self._finished = 0
         self._identity: dict[str, object] = {}
-        self._held: dict[str, object] = {}  # top-level fields of frames that were swallowed
+        self._trailing: dict[str, object] = {}  # top-level fields of frames that were swallowed
         self._usage: dict[str, object] | None = None
-        self._waiting: dict[object, dict[str, object]] = {}  # entries of the frame that may be the last
+        self._finishing: dict[object, dict[str, object]] = {}  # entries of the frame that may be the last
         self._chunks = 0
         self._last_at = 0
         self._raw: list[str] = []
@@ -109,7 +134,7 @@ class ChatInterpreter:
 
     @property
     def finished(self) -> bool:
-        return self._finished == len(self._choices) >= self._least
+        return self._finished == len(self._choices) >= self._choices_asked
 
     def take(self, document: Mapping[str, object], payload: bytes, at_ms: int) -> Sequence[Chunk]:
         self._remember(document, payload)
@@ -120,29 +145,29 @@ class ChatInterpreter:
                 entry = self._entry(source, position)
                 if entry is not None:
                     entries.append(entry)
-        if entries and self._waiting:
-            out.append(self._chunk(list(self._waiting.values()), {}, at_ms))
-            self._waiting = {}
+        if entries and self._finishing:
+            out.append(self._chunk(list(self._finishing.values()), {}, at_ms))
+            self._finishing = {}
         others = choices.plain_fields(document, _FRAME_FIELDS)
         if entries and self.finished:
-            self._hold(others)
-            self._waiting = {entry["index"]: entry for entry in entries}
-            earlier = [entry for entry in entries if self._waiting[entry["index"]] is not entry]
+            self._trail(others)
+            self._finishing = {entry["index"]: entry for entry in entries}
+            earlier = [entry for entry in entries if self._finishing[entry["index"]] is not entry]
             if earlier:
                 out.append(self._chunk(earlier, {}, at_ms))
         elif entries:
             out.append(self._chunk(entries, others, at_ms))
         else:
-            self._hold(others)
+            self._trail(others)
         return out
 
     def last(self, at_ms: int, notes: Sequence[Note]) -> Sequence[Chunk]:
-        self._notes |= dict.fromkeys(notes)
+        self._note_all(notes)
         entries = [self._last_entry(index) for index in sorted(self._choices)]
         data: dict[str, object] = {**self._head(), "choices": entries}
         if self._usage is not None:
             data["usage"] = self._usage
-        data |= self._held
+        data |= self._trailing
         fields = extra_fields(self._call, self._model, at_ms, self._chunks, self._notes)
         if self._call.raw_request and self._raw_request is not None:
             fields["raw_request"] = self._raw_request
@@ -161,15 +186,22 @@ class ChatInterpreter:
             self._raw_size += len(payload)
             self._raw.append(raw_text(payload))
 
-    def _hold(self, fields: Mapping[str, object]) -> None:
+    def _trail(self, fields: Mapping[str, object]) -> None:
+        """Keep top-level fields for the final chunk."""
         for name, value in fields.items():
-            if len(self._held) < _LONGEST_WAIT or name in self._held:
-                self._held[name] = value
-            else:
-                self._note(Note("stream", "dropped", "too many top-level fields on frames without content"))
+            self._keep(self._trailing, name, value)
+
+    def _keep(self, kept: dict[str, object], name: str, value: object) -> None:
+        if name in kept or len(kept) < _MOST_FIELDS:
+            kept[name] = value
+        else:
+            self._note(Note("stream", "dropped", f"more than {_MOST_FIELDS} fields that wait for a chunk"))
 
     def _note(self, note: Note) -> None:
         self._notes[note] = None
+
+    def _note_all(self, notes: Sequence[Note]) -> None:
+        self._notes |= dict.fromkeys(notes)
 
     def _head(self) -> dict[str, object]:
         identity = self._identity
@@ -215,23 +247,22 @@ class ChatInterpreter:
         if reason:
             self._finished += choice.finish_reason is None
             choice.finish_reason = reason
-            choice.with_finish |= {
-                name: others.pop(name) for name in list(others) if not isinstance(others[name], list)
-            }
+            for name in [name for name in others if not isinstance(others[name], list)]:
+                self._keep(choice.with_finish, name, others.pop(name))
         logprobs = choices.joined_logprobs(choice.logprobs, source.get("logprobs"))
         for name, value in others.items():
-            choice.others[name] = choices.joined(choice.others.get(name), value)
+            self._keep(choice.others, name, choices.joined(choice.others.get(name), value))
         choice.logprobs = logprobs
-        if not delta and choice.waited < _LONGEST_WAIT:
-            choice.waited += 1
+        if not delta and choice.swallowed < _MOST_SWALLOWED:
+            choice.swallowed += 1
             return None
         entry = {"index": index, "delta": delta, "finish_reason": None, "logprobs": logprobs, **choice.others}
-        choice.logprobs, choice.others, choice.waited = None, {}, 0
+        choice.logprobs, choice.others, choice.swallowed = None, {}, 0
         return entry
 
     def _last_entry(self, index: int) -> dict[str, object]:
         choice = self._choices[index]
-        entry = self._waiting.get(index) or {
+        entry = self._finishing.get(index) or {
             "index": index,
             "delta": {},
             "finish_reason": None,
@@ -247,7 +278,7 @@ class ChatInterpreter:
         entry["finish_reason"] = choices.finish_reason(
             choice.finish_reason, choice.calls > 0, f"choices[{index}]", notes
         )
-        self._notes |= dict.fromkeys(notes)
+        self._note_all(notes)
         entry["logprobs"] = choices.joined_logprobs(entry["logprobs"], choice.logprobs)
         for name, value in choice.others.items():
             entry[name] = choices.joined(entry.get(name), value)
@@ -266,12 +297,16 @@ class ChatInterpreter:
             out["content"] = content
         if (text := choices.reasoning_text(source)) is not None:
             out |= choices.reasoning_fields(text, source.get("reasoning_details"))
+            self._note_all(choices.other_thoughts(source, text, f"choices[{index}].delta"))
         handled = _DELTA_FIELDS if text is not None else _DELTA_FIELDS_WITHOUT_THOUGHT
         for name, member in source.items():
             if name not in handled and member not in (None, "", []):
                 out[name] = member
         if fragments := source.get("tool_calls"):
-            calls = self._fragments(choice, index, documents.as_array(fragments) or ())
+            listed = documents.as_array(fragments)
+            if listed is None:
+                self._note(Note(f"choices[{index}].delta.tool_calls", "dropped", "not an array"))
+            calls = self._fragments(choice, index, listed or ())
             if calls:
                 out["tool_calls"] = calls
         return out
@@ -287,21 +322,27 @@ class ChatInterpreter:
         function = documents.as_object(source.get("function")) or {}
         call_id, name = _text(source.get("id")), _text(function.get("name"))
         arguments = choices.argument_text(function.get("arguments"))
-        number = _place_of_call(choice, source, call_id)
-        call = choice.open_calls.get(number)
-        if call is None or _is_another(call, call_id, name):
+        call = _call_of(choice, source, call_id, name)
+        if call is None:
             if not (call_id or name or arguments):
                 return
-            if call is not None and not call.started:
-                out.append(self._start(choice, call, index))
             if choice.calls >= _MOST:
                 self._note(Note("tool_calls", "dropped", f"more than {_MOST} calls"))
                 return
-            call = choice.open_calls[number] = _ToolCall()
+            call = _ToolCall()
             choice.calls += 1
+            number = documents.as_integer(source.get("index"))
+            if number is not None:
+                displaced = choice.open_calls.get(number)
+                if displaced is not None and not displaced.started:
+                    out.append(self._start(choice, displaced, index))
+                choice.open_calls[number] = call
+            else:
+                choice.open_calls[-choice.calls] = call
+        choice.latest_call = call
         if call_id and not call.id:
             call.id = call_id
-            choice.places[call_id] = number
+            choice.calls_by_id[call_id] = call
         call.name = call.name or name
         call.type = call.type or _text(source.get("type"))
         others = choices.plain_fields(source, _CALL_FIELDS)
@@ -309,7 +350,8 @@ class ChatInterpreter:
             if arguments or others:
                 out.append({"index": call.number, "function": {"arguments": arguments}, **others})
             return
-        call.others |= others
+        for field, value in others.items():
+            self._keep(call.others, field, value)
         if arguments:
             call.pending.append(arguments)
             call.pending_size += len(arguments)
@@ -338,26 +380,23 @@ class ChatInterpreter:
         }
 
 
-def _place_of_call(choice: _Choice, source: Document, call_id: str) -> int:
-    """The server's own number of the call that a fragment belongs to."""
-    number = documents.as_integer(source.get("index"))
-    if number is not None:
-        return number
-    if not call_id:
-        return max(choice.calls - 1, 0)
-    return choice.places.get(call_id, choice.calls)
+def _call_of(choice: _Choice, source: Document, call_id: str, name: str) -> _ToolCall | None:
+    """The call that a fragment goes on with, ``None`` when it begins one.
 
-
-def _is_another(call: _ToolCall, call_id: str, name: str) -> bool:
-    """Whether a fragment at the place of ``call`` begins a new one, as a new id does.
-
-    Some servers number every parallel call 0
-    (https://github.com/BerriAI/litellm/issues/33678). An id that comes late, after
-    ours was given out, belongs to the same call unless a name comes with it.
+    A known id counts before the place, since some servers number every
+    parallel call 0 (https://github.com/BerriAI/litellm/issues/33678); a new id
+    begins a call. An id that comes late, after ours was given out, belongs to
+    the call at its place unless a name comes with it.
     """
-    if not call_id or not call.id or call_id == call.id:
-        return False
-    return bool(name) or not call.id_is_ours
+    if call_id in choice.calls_by_id:
+        return choice.calls_by_id[call_id]
+    number = documents.as_integer(source.get("index"))
+    if number is None:
+        return None if call_id else choice.latest_call
+    call = choice.open_calls.get(number)
+    if call is None or not call_id or not call.id:
+        return call
+    return call if call.id_is_ours and not name else None
 
 
 def _text(value: object) -> str:

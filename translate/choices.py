@@ -28,6 +28,14 @@ def reasoning_text(source: Document) -> str | None:
     return None
 
 
+def other_thoughts(source: Document, text: str, place: str) -> Sequence[Note]:
+    """A note of thoughts under the older name that are not those under the newer."""
+    other = source.get("reasoning_content")
+    if not isinstance(other, str) or other in {"", text}:
+        return ()
+    return (Note(f"{place}.reasoning_content", "dropped", "reasoning says something else"),)
+
+
 def reasoning_fields(text: str, details: object = None) -> dict[str, object]:
     """Thoughts as clients expect them: both names, and Bifrost's details."""
     return {
@@ -42,7 +50,7 @@ def plain_fields(source: Document, handled: Iterable[str]) -> dict[str, object]:
     return {name: value for name, value in source.items() if value is not None and name not in handled}
 
 
-def message(source: Document, call_ids: str, place: str, notes: list[Note]) -> dict[str, object]:
+def message(source: Document, stem: str, place: str, notes: list[Note]) -> dict[str, object]:
     """An assistant message; ``content`` is always there, null as it came."""
     out: dict[str, object] = {"role": source.get("role") or "assistant", "content": source.get("content")}
     text = reasoning_text(source)
@@ -50,22 +58,26 @@ def message(source: Document, call_ids: str, place: str, notes: list[Note]) -> d
     out |= plain_fields(source, handled)
     if text is not None:
         out |= reasoning_fields(text, source.get("reasoning_details"))
-    if calls := tool_calls(source.get("tool_calls"), call_ids, f"{place}.tool_calls", notes):
+        notes += other_thoughts(source, text, place)
+    if calls := tool_calls(source.get("tool_calls"), stem, f"{place}.tool_calls", notes):
         out["tool_calls"] = calls
     return out
 
 
-def tool_calls(value: object, call_ids: str, place: str, notes: list[Note]) -> list[dict[str, object]]:
+def tool_calls(value: object, stem: str, place: str, notes: list[Note]) -> list[dict[str, object]]:
     """Calls numbered from 0, each with id, type, name and arguments as text."""
     out: list[dict[str, object]] = []
-    for position, call in enumerate(documents.as_array(value) or ()):
+    calls = documents.as_array(value)
+    if calls is None and value:
+        notes.append(Note(place, "dropped", "not an array"))
+    for position, call in enumerate(calls or ()):
         if not isinstance(call, Mapping):
             notes.append(Note(f"{place}[{position}]", "dropped", "not an object"))
             continue
         index = len(out)
         entry: dict[str, object] = {
             "index": index,
-            "id": call.get("id") or call_id(call_ids, index),
+            "id": call.get("id") or call_id(stem, index),
             "type": call.get("type") or "function",
         }
         entry |= plain_fields(call, ("index", "id", "type", "function"))
@@ -136,7 +148,8 @@ def usage(value: object) -> dict[str, object] | None:
 def _prompt_details(source: Document) -> dict[str, object]:
     out = {name: _count(count) for name, count in source.items() if count is not None}
     read = out.get("cached_read_tokens") or out.get("cached_tokens") or 0
-    written = out.get("cached_write_tokens") or out.get("cache_write_tokens") or 0
+    names = ("cached_write_tokens", "cache_write_tokens", "created_cache_tokens")  # the last is vLLM's
+    written = next((out[name] for name in names if out.get(name)), 0)
     if read:
         out["cached_read_tokens"] = read
     if written:

@@ -21,9 +21,9 @@ from typing import Final, NoReturn
 import msgspec
 
 _BOM: Final = b"\xef\xbb\xbf"
-_MINUS_ZERO: Final = re.compile(rb"-0(?![0-9.eE])")  # the one integer that int forgets
+_MINUS_ZERO: Final = re.compile(rb"(?:^|[\s:,\[])-0(?![0-9.eE])")  # the one integer that int forgets
 _LONGEST_INTEGER: Final = 4000  # digits; Python refuses to print more than 4,300
-_DEEPEST: Final = 10_000  # containers; only a value that holds itself gets there
+_DEEPEST: Final = 10_000  # containers; deeper than anything that decode gives
 
 
 @dataclass(frozen=True, slots=True)

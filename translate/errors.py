@@ -25,9 +25,10 @@ TRUNCATED: Final = (
 )
 
 _SECRETS: Final = re.compile(
-    r"(?P<scheme>\b(?:bearer|basic)\s+)(?=[^\s\"',;]*[0-9_=\-])[^\s\"',;]+"
+    r"(?P<scheme>\b(?:bearer|basic)\s+)(?=[^\s\"',;]*[0-9_=\-]|[^\s\"',;]{16})[^\s\"',;]+"
     r"|(?P<key>\b(?:sk|hf)[-_])[A-Za-z0-9_\-]{8,}"
-    r"|(?P<login>://)[^\s/@\"']+(?=@)",
+    r"|(?P<login>://)[^\s/@\"']+(?=@)"
+    r"|(?P<host>https?://)(?:localhost|\d+(?:\.\d+){3}|\[[0-9a-f:]+\])(?::\d+)?",
     re.IGNORECASE,
 )
 _TOO_LONG: Final = re.compile(
@@ -156,20 +157,20 @@ def from_reply(reply: ReplyLike) -> Failure:
         if not field["message"].strip():
             field["message"] = f"provider API error (status {reply.status})"
             field.setdefault("error", _quoted(text))
-        return _finished(field, status, value)
+        return _reported(field, status, value)
     if isinstance(value, documents.Malformed) and is_html(text, reply.headers.get("content-type", "")):
         return rejected("HTML response received from provider", status, cause=text)
     return rejected(f"provider API error: {text}", status)
 
 
-def from_document(document: Document, expected: str, otherwise: int = 502) -> Failure | None:
+def from_document(document: Document, expected: str, default_status: int = 502) -> Failure | None:
     """The error that a 200 body or a stream frame holds, or ``None``.
 
     ``expected`` is the member that a success always has: beside it, only an
     explicit error counts. The status is the body's own ``status_code``, else a
-    numeric ``error.code`` from 400 to 599, else ``otherwise``.
+    numeric ``error.code`` from 400 to 599, else ``default_status``.
     """
-    succeeded = expected in document
+    succeeded = document.get(expected) is not None
     if succeeded and "error" not in document and document.get("object") != "error":
         return None
     field = _read(document, succeeded)
@@ -180,7 +181,7 @@ def from_document(document: Document, expected: str, otherwise: int = 502) -> Fa
     if not field["message"].strip():
         field["message"] = "provider reported an error without a message"
         field.setdefault("error", _quoted(_text(document)))
-    return _finished(field, _inner_status(document, field, otherwise), document)
+    return _reported(field, _inner_status(document, field, default_status), document)
 
 
 def non_sse(body: bytes, content_type: str) -> Failure:
@@ -224,7 +225,7 @@ def http_status(error: BifrostError) -> int:
 
 
 def redact(text: str) -> str:
-    """``text`` without bearer tokens, API keys and logins inside URLs."""
+    """``text`` without bearer tokens, API keys, and logins and private addresses inside URLs."""
     return _SECRETS.sub(lambda found: f"{found[found.lastgroup or 0]}***", text)
 
 
@@ -262,7 +263,7 @@ def _members(source: Document) -> ErrorField:
         if (value := source.get(name)) is not None:
             field[name] = _code(value) if name == "code" else _quoted(_text(value))
     if (param := source.get("param")) is not None:
-        field["param"] = param
+        field["param"] = _quoted(param) if isinstance(param, str) else param
     if (cause := source.get("error")) is not None and not isinstance(cause, Mapping):
         field["error"] = _quoted(_text(cause))
     return field
@@ -297,7 +298,7 @@ def _location(loc: object) -> str:
     return path.removeprefix(".")
 
 
-def _finished(field: ErrorField, status: int, document: Document) -> Failure:
+def _reported(field: ErrorField, status: int, document: Document) -> Failure:
     if status in {400, 413, 422} and field.get("code", "0").isdigit() and _TOO_LONG.search(field["message"]):
         field["code"] = "context_length_exceeded"
     failure = _failure(field, status)
@@ -306,7 +307,7 @@ def _finished(field: ErrorField, status: int, document: Document) -> Failure:
     return failure
 
 
-def _inner_status(document: Document, field: ErrorField, otherwise: int) -> int:
+def _inner_status(document: Document, field: ErrorField, default_status: int) -> int:
     for candidate in (document.get("status_code"), field.get("code")):
         status = candidate
         if isinstance(status, str) and status.isascii() and status.isdigit() and len(status) == 3:
@@ -314,7 +315,7 @@ def _inner_status(document: Document, field: ErrorField, otherwise: int) -> int:
         number = documents.as_integer(status)
         if number is not None and 400 <= number <= 599:
             return number
-    return otherwise
+    return default_status
 
 
 def _code(value: object) -> str:

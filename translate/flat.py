@@ -2,8 +2,8 @@
 
 Clients send one flat object, as OpenAI's API has it; a Bifrost request keeps
 model, input, parameters and fallbacks apart. Nothing is judged here but what
-must be known to take the object apart; nothing is lost either: a key without
-a place of its own goes to ``params.extra_params``, in the client's order.
+must be known to take the object apart, and nothing is lost: every other key
+goes to ``params``, known to us or not, in the client's order.
 """
 
 from collections.abc import Mapping
@@ -49,31 +49,26 @@ def request_model(request: Document) -> str:
     return model if request.get("provider") else split_model(model)[1]
 
 
-def taken_apart(
-    flat: Document, inputs: Mapping[str, str], known: frozenset[str]
-) -> dict[str, object] | Failure:
+def taken_apart(flat: Document, inputs: Mapping[str, str]) -> dict[str, object] | Failure:
     """The Bifrost request that ``flat`` means.
 
-    ``inputs`` maps flat names to those of the request; ``known`` are the
-    operation's parameters. ``stream`` is left out: the operation decides it.
+    ``inputs`` maps flat names to those of the request. ``stream`` is left out:
+    the operation decides it.
     """
     named = named_model(flat)
     if isinstance(named, Failure):
         return named
     request: dict[str, object] = {"provider": named[0], "model": named[1]}
     params: dict[str, object] = {}
-    extra: dict[str, object] = {}
     for name, value in flat.items():
         if name in inputs:
             request[inputs[name]] = value
         elif name == "fallbacks":
             request[name] = value
-        elif name in known:
-            params[name] = value
+        elif name == "extra_params":  # in the flat form a name like any other
+            params[name] = {name: value}
         elif name not in {"model", "stream"}:
-            extra[name] = value
-    if extra:
-        params["extra_params"] = extra
+            params[name] = value
     if params:
         request["params"] = params
     return request

@@ -184,9 +184,10 @@ class RefusedFold:
         self._body = bytearray()
 
     def feed(self, data: bytes, at_ms: int = 0) -> Sequence[Event]:
-        if not self.ended:
-            self._body += data[: _REFUSAL_LIMIT - len(self._body)]
-        return ()
+        if self.ended:
+            return ()
+        self._body += data[: _REFUSAL_LIMIT - len(self._body)]
+        return self.close(at_ms) if len(self._body) == _REFUSAL_LIMIT else ()
 
     def close(self, at_ms: int = 0, cut: CutLike | None = None) -> Sequence[Event]:
         if self.ended:

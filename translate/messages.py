@@ -141,7 +141,7 @@ def _call(call: object, place: str, notes: list[Note]) -> object:
 
 def _call_id(call_id: object, place: str, notes: list[Note]) -> object:
     """Gemini hides a signature of kilobytes in the id; what is before it identifies the call."""
-    if isinstance(call_id, str) and len(call_id) > _LONGEST_CALL_ID and _SIGNATURE in call_id:
+    if isinstance(call_id, str) and len(call_id) > _LONGEST_CALL_ID and call_id.find(_SIGNATURE) > 0:
         notes.append(Note(place, "repaired", "the thought signature was cut off"))
         return call_id.partition(_SIGNATURE)[0]
     return call_id

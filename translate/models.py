@@ -52,8 +52,9 @@ def _read(reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
 
 
 def _row(row: Document) -> dict[str, object]:
-    out = plain_fields(row, ("id",))
+    out = plain_fields(row, ("id",) if isinstance(row.get("id"), str) else ())
     length = documents.as_integer(row.get("max_model_len"))
     if length is not None and "context_length" not in out:
         out["context_length"] = length
-    return {"id": f"{PROVIDER}/{row['id']}", **out} if "id" in row else out
+    name = documents.as_text(row.get("id"))
+    return out if name is None else {"id": f"{PROVIDER}/{name}", **out}

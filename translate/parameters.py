@@ -22,8 +22,12 @@ _DROPPED: Final[Mapping[str, str]] = dict.fromkeys(
         "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
     ),
     _OPENAI_ONLY,
-)  # fmt: skip
-"""OpenAI's own parameters; recent servers ignore them, older ones may refuse."""
+) | {
+    "model": "the request itself names it",
+    "messages": "the request itself names it",
+    "stream": "the operation decides it",
+}  # fmt: skip
+"""What is not sent, and why. Recent servers ignore OpenAI's own, older ones may refuse."""
 
 _GUIDED: Final[Mapping[str, str]] = {
     "guided_json": "json",
@@ -42,20 +46,6 @@ _FOREIGN_TOOL_KEYS: Final = (
 )  # fmt: skip
 """Anthropic's and MCP's additions to a tool definition."""
 
-_OWN: Final = frozenset({"model", "messages"})
-_RULED: Final = frozenset(
-    {
-        "max_tokens",
-        "stream",
-        "stream_options",
-        "structured_outputs",
-        *_DROPPED,
-        *_GUIDED,
-        *_REASONING,
-        *_TOOLS,
-        *_OWN,
-    }
-)
 _DEEPEST_OVERLAY: Final = 32
 _DEFAULT_BUDGET_BASE: Final = 4096
 
@@ -68,19 +58,29 @@ def chat_fields(
     The order is that of ``params``; the fields that streaming needs come last.
     """
     given = merged(params, notes)
+    if not isinstance(given, Failure) and structured_outputs == "native":
+        given = _modernised(given, notes)
     if isinstance(given, Failure):
         return given
+    if "tools" in params and "tools" not in given:
+        given["tools"] = []  # null, which says no more than an empty list
+    effort = _effort(given, notes)
+    if isinstance(effort, Failure):
+        return effort
     fields: Fields = {}
     for name, value in given.items():
-        if name not in _RULED:
+        if name in _REASONING:
+            if effort is not None:
+                fields["reasoning_effort"] = effort
+        elif name in _TOOLS:
+            _tools(name, given, fields, notes)
+        elif name == "max_tokens":
+            _max_tokens(given, fields, notes)
+        elif name in _DROPPED:
+            notes.append(Note(name, "dropped", _DROPPED[name]))
+        elif name != "stream_options":
             fields[name] = value
-            continue
-        failure = _apply(name, given, fields, structured_outputs, notes)
-        if failure is not None:
-            return failure
-    if streaming:
-        fields["stream"] = True
-    return _with_stream_options(given, fields, streaming, notes)
+    return _streamed(given, fields, streaming, notes)
 
 
 def merged(params: Document, notes: list[Note]) -> Fields | Failure:
@@ -149,46 +149,22 @@ def _overlaid(below: object, above: object, depth: int = 0) -> object:
     return both
 
 
-def _apply(
-    name: str,
-    given: Fields,
-    fields: Fields,
-    structured_outputs: Literal["native", "legacy"],
-    notes: list[Note],
-) -> Failure | None:
-    value = given[name]
-    if name in _DROPPED:
-        notes.append(Note(name, "dropped", _DROPPED[name]))
-    elif name in _OWN:
-        notes.append(Note(name, "dropped", "the request itself names it"))
-    elif name in _TOOLS:
-        _tools(name, given, fields, notes)
-    elif name in _REASONING:
-        return _reasoning(given, fields, notes)
-    elif name == "structured_outputs" or name in _GUIDED:
-        if structured_outputs == "native":
-            return _structured(given, fields, notes)
-        fields[name] = value
-    elif name == "max_tokens":
-        if "max_completion_tokens" in given:
-            notes.append(Note(name, "dropped", "max_completion_tokens is set"))
-        else:
-            fields["max_completion_tokens"] = value
-            notes.append(Note(name, "renamed", "max_completion_tokens"))
-    elif name == "stream":
-        notes.append(Note(name, "dropped", "the operation decides it"))
-    return None
+def _max_tokens(given: Fields, fields: Fields, notes: list[Note]) -> None:
+    if "max_completion_tokens" in given:
+        notes.append(Note("max_tokens", "dropped", "max_completion_tokens is set"))
+    else:
+        fields["max_completion_tokens"] = given["max_tokens"]
+        notes.append(Note("max_tokens", "renamed", "max_completion_tokens"))
 
 
-def _with_stream_options(
-    given: Fields, fields: Fields, streaming: bool, notes: list[Note]
-) -> Fields | Failure:
+def _streamed(given: Fields, fields: Fields, streaming: bool, notes: list[Note]) -> Fields | Failure:
     """vLLM sends usage on a stream only when asked, and refuses the question elsewhere."""
     options = given.get("stream_options")
     if not streaming:
         if options is not None:
             notes.append(Note("stream_options", "dropped", "the answer is not streamed"))
         return fields
+    fields["stream"] = True
     options = {} if options is None else documents.as_object(options)
     if options is None:
         return invalid("stream_options must be an object", "stream_options")
@@ -198,10 +174,10 @@ def _with_stream_options(
     return fields
 
 
-def _reasoning(given: Fields, fields: Fields, notes: list[Note]) -> Failure | None:
+def _effort(given: Fields, notes: list[Note]) -> object | Failure:
     """One ``reasoning_effort`` out of Bifrost's object and its flat shorthands."""
-    if "reasoning_effort" in fields:
-        return None  # done when the first name of the family came by
+    if not any(name in given for name in _REASONING):
+        return None
     nested = documents.as_object(given.get("reasoning", {}))
     if nested is None:
         return invalid("reasoning must be an object", "reasoning")
@@ -216,7 +192,7 @@ def _reasoning(given: Fields, fields: Fields, notes: list[Note]) -> Failure | No
         if tokens is None:
             return invalid(f"{budget_name} must be an integer", budget_name)
         most = documents.as_integer(given.get("max_completion_tokens", given.get("max_tokens")))
-        effort = _effort(tokens, most)
+        effort = _estimate(tokens, most)
         notes.append(Note(budget_name, "converted", f"reasoning_effort {effort}"))
     elif budget is not None:
         notes.append(Note(budget_name, "dropped", "reasoning_effort is set"))
@@ -231,12 +207,10 @@ def _reasoning(given: Fields, fields: Fields, notes: list[Note]) -> Failure | No
         notes.append(Note("reasoning", "dropped", "empty"))
     if "reasoning_display" in given:
         notes.append(Note("reasoning_display", "dropped", _OPENAI_ONLY))
-    if effort is not None:
-        fields["reasoning_effort"] = effort
-    return None
+    return effort
 
 
-def _effort(budget: int, most: int | None) -> str:
+def _estimate(budget: int, most: int | None) -> str:
     """Bifrost's estimate of an effort from a token budget."""
     base = _DEFAULT_BUDGET_BASE if most is None else most
     if budget <= 0:
@@ -249,12 +223,11 @@ def _effort(budget: int, most: int | None) -> str:
     return "low" if share <= 0.25 else "medium" if share <= 0.60 else "high"
 
 
-def _structured(given: Fields, fields: Fields, notes: list[Note]) -> Failure | None:
-    """``structured_outputs`` with what older clients call ``guided_...`` moved into it."""
+def _modernised(given: Fields, notes: list[Note]) -> Fields | Failure:
+    """``given`` with what older clients call ``guided_...`` moved into ``structured_outputs``."""
     old = [name for name in _GUIDED if name in given]
     if not old:
-        fields["structured_outputs"] = given["structured_outputs"]
-        return None
+        return given
     options = documents.as_object(given.get("structured_outputs", {}))
     if options is None:
         return invalid("structured_outputs must be an object", "structured_outputs")
@@ -266,8 +239,13 @@ def _structured(given: Fields, fields: Fields, notes: list[Note]) -> Failure | N
         else:
             moved[member] = given[name]
             notes.append(Note(name, "renamed", f"structured_outputs.{member}"))
-    fields["structured_outputs"] = {**options, **moved}
-    return None
+    combined = {**options, **moved}
+    return {
+        "structured_outputs" if name in old else name: combined
+        if name in old or name == "structured_outputs"
+        else value
+        for name, value in given.items()
+    }
 
 
 def _tools(name: str, given: Fields, fields: Fields, notes: list[Note]) -> None:

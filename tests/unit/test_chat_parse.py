@@ -161,11 +161,6 @@ def thoughts(text: str) -> dict[str, object]:
             id="the older name",
         ),
         pytest.param(
-            {"role": "assistant", "content": "x", "reasoning": "a", "reasoning_content": "b"},
-            {"role": "assistant", "content": "x", **thoughts("a")},
-            id="both names, the newer counts",
-        ),
-        pytest.param(
             {"role": "assistant", "content": "", "reasoning": None},
             {"role": "assistant", "content": ""},
             id="empty is not null",
@@ -179,6 +174,28 @@ def thoughts(text: str) -> dict[str, object]:
 )
 def test_messages(message: object, normalised: object) -> None:
     assert parsed(completion(message)) == answer(normalised)
+
+
+def test_of_two_different_thoughts_the_newer_name_counts() -> None:
+    outcome = parsed(
+        completion({"role": "assistant", "content": "x", "reasoning": "a", "reasoning_content": "b"})
+    )
+    note = {
+        "param": "choices[0].message.reasoning_content",
+        "action": "dropped",
+        "detail": "reasoning says something else",
+    }
+    assert outcome == answer({"role": "assistant", "content": "x", **thoughts("a")}, notes=[note])
+
+
+@pytest.mark.parametrize("choice", [{}, {"message": None}, {"message": "x"}])
+def test_a_choice_without_a_message_is_no_answer(choice: object) -> None:
+    outcome = parsed({"choices": [choice]})
+    assert isinstance(outcome, Failure)
+    assert outcome.error["error"] == {
+        "message": "failed to unmarshal response from provider API",
+        "error": "choices[0].message is missing",
+    }
 
 
 def test_calls_without_id_or_type_get_them() -> None:

@@ -85,9 +85,9 @@ def test_unknown_parameters_go_through_in_their_order_and_spelling() -> None:
     assert isinstance(plan, Plan)
     assert plan.body is not None
     assert plan.body.data == (
-        b'{"model":"m","messages":[{"role":"user","content":"hi","x":1}],"temperature":1.50,'
-        b'"seed":9007199254740993,"top_k":-1,"chat_template_kwargs":{"enable_thinking":false,"a":null},'
-        b'"min_p":0.0,"stop_token_ids":[2],"x_new":5}'
+        b'{"model":"m","messages":[{"role":"user","content":"hi","x":1}],"top_k":-1,"temperature":1.50,'
+        b'"chat_template_kwargs":{"enable_thinking":false,"a":null},"min_p":0.0,"seed":9007199254740993,'
+        b'"stop_token_ids":[2],"x_new":5}'
     )
 
 
@@ -182,6 +182,16 @@ def test_unknown_parameters_go_through_in_their_order_and_spelling() -> None:
                 ("parallel_tool_calls", "dropped", "there are no tools"),
             ],
             id="no tools",
+        ),
+        pytest.param(
+            {"tools": None, "tool_choice": "auto"},
+            {},
+            [
+                ("tools", "dropped", "null"),
+                ("tool_choice", "dropped", "there are no tools"),
+                ("tools", "dropped", "empty"),
+            ],
+            id="tools is null",
         ),
         pytest.param(
             {"tool_choice": "any", "tools": [{"type": "function", "function": {"name": "f"}}]},
@@ -459,12 +469,15 @@ def test_the_flat_form_is_taken_apart() -> None:
         "provider": "vllm",
         "model": "org/m",
         "input": [USER],
-        "params": {
-            "temperature": 1,
-            "extra_params": {"top_k": 3, "max_tokens": 4, "extra_body": {"min_p": 0}},
-        },
+        "params": {"temperature": 1, "top_k": 3, "max_tokens": 4, "extra_body": {"min_p": 0}},
         "fallbacks": ["vllm/b"],
     }
+
+
+def test_a_flat_key_that_is_named_extra_params_is_a_key_like_any_other() -> None:
+    request = chat.from_flat({"model": "vllm/m", "messages": [USER], "extra_params": {"top_k": 1}})
+    assert not isinstance(request, Failure)
+    assert body_of(request) == {"model": "m", "messages": [USER], "extra_params": {"top_k": 1}}
 
 
 @pytest.mark.parametrize(

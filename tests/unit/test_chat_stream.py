@@ -279,6 +279,12 @@ FINISHED = [entry({}, reason="stop")]
             id="whole calls without a place, arguments as an object",
         ),
         pytest.param(
+            [frame(call_delta(0, id="A", name="f")), frame(call_delta(0, id="B", name="g")),
+             frame(call_delta(0, id="A", arguments="{}")), frame(call_delta(0, id="B", arguments="[]")), FINISH, DONE],
+            [[begun(0, "A", "f")], [begun(1, "B", "g")], [continued(0, "{}")], [continued(1, "[]")], FINISHED],
+            id="every call at place 0, interleaved",
+        ),
+        pytest.param(
             [frame(call_delta(0, id="A", name="f", arguments='{"city":"Se'), ), frame({"delta": {}, "finish_reason": "length"}), DONE],
             [[begun(0, "A", "f", '{"city":"Se')], [entry({}, reason="length")]],
             id="length inside a call stays length",

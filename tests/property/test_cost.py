@@ -1,0 +1,281 @@
+"""What reading costs: twice the input, twice the work, and no state that grows with it.
+
+Work is counted, not timed: every call of a Python function is one, and a method
+of bytes or text that looks at all of its object (``find``, ``split``, ``lower``,
+...) is as much as that object is long. Comparisons of notes count as calls.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType
+
+import pytest
+
+from translate import chat, documents, sse
+from translate.fold import Fold
+from translate.plan import Call, Note
+from transports.base import Reply
+
+REQUEST: Mapping[str, object] = {
+    "provider": "vllm",
+    "model": "m",
+    "input": [{"role": "user", "content": "hi"}],
+}
+STREAMED = Call("chat_completion_stream", raw_response=True)
+EVENTS = Reply(200, {"content-type": "text/event-stream"})
+UNKNOWN = Reply(200, {})
+REFUSED = Reply(500, {})
+
+_LOOKS_AT_ALL = {
+    "count", "decode", "encode", "find", "index", "isspace", "join", "lower", "lstrip", "removeprefix", "replace",
+    "rfind", "rstrip", "split", "splitlines", "strip",
+}  # fmt: skip
+
+
+def work(task: Callable[[], object]) -> int:
+    """How much ``task`` does."""
+    total = 0
+
+    def watch(frame: FrameType, event: str, called: object) -> None:
+        nonlocal total
+        if event == "call":
+            total += 1
+        elif event == "c_call":
+            held = getattr(called, "__self__", None)
+            looks = getattr(called, "__name__", "") in _LOOKS_AT_ALL
+            total += 1 + (len(held) if looks and isinstance(held, bytes | bytearray | str) else 0)
+
+    sys.setprofile(watch)
+    try:
+        task()
+    finally:
+        sys.setprofile(None)
+    return total
+
+
+def fed(into: Fold | sse.Reader, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        into.feed(piece)
+    into.close()
+
+
+def in_pieces(body: bytes, size: int) -> list[bytes]:
+    return [body[start : start + size] for start in range(0, len(body), size)]
+
+
+def frame(*entries: object, **more: object) -> bytes:
+    return b"data: %b\n\n" % json.dumps({"id": "i", "choices": entries, **more}).encode()
+
+
+def fragment(**call: object) -> bytes:
+    return frame({"index": 0, "delta": {"tool_calls": [call]}})
+
+
+def one_event(n: int) -> bytes:
+    return frame({"index": 0, "delta": {"content": "a" * n}})
+
+
+def event_of_many_lines(n: int) -> bytes:
+    return (
+        b"".join(b"data: %b\n" % line for line in json.dumps([1] * n, indent=0).encode().split(b"\n")) + b"\n"
+    )
+
+
+def bare_json(n: int) -> bytes:
+    return json.dumps({"a": [{"b": "x"}] * (n // 16)}, indent=1).encode()
+
+
+def bare_json_that_never_ends(n: int) -> bytes:
+    return b'{"a": "' + b"x" * n
+
+
+def comments(n: int) -> bytes:
+    return b": keep-alive\n\n" * (n // 14)
+
+
+def comments_of_one_byte(n: int) -> bytes:
+    return b":\n" * (n // 8)
+
+
+def line_ends(n: int) -> bytes:
+    return b"\r\n\n\r" * (n // 16)
+
+
+def spaces(n: int) -> bytes:
+    return b" " * n
+
+
+def fragments_of_a_call_without_a_name(n: int) -> bytes:
+    return fragment(index=0, id="a", function={"arguments": "x" * 300}) * (n // 400)
+
+
+def fragments_of_a_call(n: int) -> bytes:
+    start = fragment(index=0, id="a", function={"name": "f"})
+    return start + fragment(index=0, function={"arguments": "x"}) * (n // 400)
+
+
+def calls_without_ids(n: int) -> bytes:
+    return b"".join(fragment(index=i, function={"name": "f", "arguments": "{}"}) for i in range(n // 400))
+
+
+def calls_that_are_all_number_0(n: int) -> bytes:
+    return b"".join(fragment(index=0, id=f"c{i}", function={"arguments": "{}"}) for i in range(n // 400))
+
+
+def calls_without_numbers(n: int) -> bytes:
+    return b"".join(fragment(id=f"c{i}", function={"name": "f"}) for i in range(n // 400))
+
+
+def many_choices(n: int) -> bytes:
+    return b"".join(frame({"index": i, "delta": {"content": "x"}}) for i in range(n // 400))
+
+
+def many_choices_in_one_frame(n: int) -> bytes:
+    return frame(*({"index": i, "delta": {}, "finish_reason": "tool_calls"} for i in range(n // 400)))
+
+
+def silent_frames_with_logprobs(n: int) -> bytes:
+    return frame({"index": 0, "delta": {}, "logprobs": {"content": [{"token": "x"}]}}) * (n // 400)
+
+
+def frames_after_the_finish(n: int) -> bytes:
+    finish = frame({"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"})
+    return finish * (n // 400)
+
+
+def finishes_with_new_fields(n: int) -> bytes:
+    return b"".join(
+        frame({"index": 0, "delta": {}, "finish_reason": "stop", f"field_{i}": i}) for i in range(n // 400)
+    )
+
+
+def silent_frames_with_new_fields(n: int) -> bytes:
+    return b"".join(
+        frame({"index": 0, "delta": {}, f"field_{i}": i}, **{f"top_{i}": i}) for i in range(n // 400)
+    )
+
+
+def fragments_with_new_fields(n: int) -> bytes:
+    return b"".join(
+        fragment(index=0, **{f"field_{i}": i, "function": {"arguments": "x" * 50}}) for i in range(n // 400)
+    )
+
+
+def new_fields_of_a_silent_call(n: int) -> bytes:
+    return b"".join(fragment(index=0, id="a", **{f"field_{i}": i}) for i in range(n // 400))
+
+
+def ids_without_names(n: int) -> bytes:
+    return b"".join(fragment(index=0, id=f"c{i}") for i in range(n // 400))
+
+
+BODIES = [
+    one_event, event_of_many_lines, bare_json, bare_json_that_never_ends, comments, comments_of_one_byte, line_ends,
+    fragments_of_a_call_without_a_name, fragments_of_a_call, calls_without_ids, calls_that_are_all_number_0,
+    calls_without_numbers, many_choices, many_choices_in_one_frame, silent_frames_with_logprobs,
+    frames_after_the_finish, finishes_with_new_fields, silent_frames_with_new_fields, fragments_with_new_fields,
+    new_fields_of_a_silent_call, ids_without_names,
+]  # fmt: skip
+SIZE = 200_000
+ALMOST_TWICE = 2.2
+
+
+@pytest.fixture
+def counted_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison of notes is a call, so that searching a list of them shows."""
+
+    def equal(note: Note, other: object) -> bool:
+        return tuple.__eq__(note, other) is True
+
+    monkeypatch.setattr(Note, "__eq__", equal)
+
+
+@pytest.mark.usefixtures("counted_notes")
+@pytest.mark.parametrize("head", [EVENTS, UNKNOWN, REFUSED], ids=["events", "no content type", "refused"])
+@pytest.mark.parametrize("body", [*BODIES, spaces], ids=lambda body: body.__name__)
+def test_twice_the_stream_is_at_most_twice_the_work(head: Reply, body: Callable[[int], bytes]) -> None:
+    def folded(size: int) -> int:
+        pieces = in_pieces(body(size), 64)
+        return work(lambda: fed(chat.fold(REQUEST, head, STREAMED), pieces))
+
+    assert folded(2 * SIZE) <= ALMOST_TWICE * folded(SIZE)
+
+
+@pytest.mark.parametrize("body", [one_event, event_of_many_lines, bare_json, comments, spaces])
+def test_the_work_on_a_byte_is_bounded_however_small_the_pieces(body: Callable[[int], bytes]) -> None:
+    data = body(50_000)
+    letters = in_pieces(data, 1)
+    assert work(lambda: fed(sse.Reader(), [data])) <= 10 * len(data)
+    assert work(lambda: fed(sse.Reader(), letters)) <= 25 * len(data)
+
+
+@pytest.mark.parametrize("value", ["numbers", "texts", "keys", "depth", "surrogates"])
+def test_twice_the_json_is_at_most_twice_the_work(value: str) -> None:
+    def made(n: int) -> object:
+        deep: object = None
+        for _ in range(n // 300):
+            deep = [deep]
+        return {
+            "numbers": ["\ud800", *range(n)],
+            "texts": ["\ud800" * 10] * n,
+            "keys": {f"{i}\ud800": i for i in range(n)},
+            "depth": ["\ud800", deep],
+            "surrogates": "\ud800" * n,
+        }[value]
+
+    first, second = made(20_000), made(40_000)
+    assert work(lambda: documents.encode(second)) <= ALMOST_TWICE * work(lambda: documents.encode(first))
+
+
+def state(thing: object, seen: set[int]) -> int:
+    """How much is kept in ``thing``: bytes, characters and members, all the way down."""
+    if id(thing) in seen:
+        return 0
+    seen.add(id(thing))
+    match thing:
+        case str() | bytes() | bytearray():
+            return len(thing)
+        case dict():
+            return sum(1 + state(key, seen) + state(value, seen) for key, value in thing.items())
+        case list() | tuple() | set() | frozenset():
+            return sum(1 + state(item, seen) for item in thing)
+    names = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    return sum(state(getattr(thing, name, None), seen) for name in names if name != "__weakref__")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        comments, fragments_of_a_call, frames_after_the_finish, silent_frames_with_logprobs, finishes_with_new_fields,
+        silent_frames_with_new_fields, fragments_with_new_fields, fragments_of_a_call_without_a_name,
+        new_fields_of_a_silent_call,
+    ],
+    ids=lambda body: body.__name__,
+)  # fmt: skip
+def test_what_a_fold_keeps_does_not_grow_with_the_stream(body: Callable[[int], bytes]) -> None:
+    def kept(size: int) -> int:
+        fold = chat.fold(REQUEST, EVENTS, Call("chat_completion_stream"))
+        for part in in_pieces(body(size), 4096):
+            fold.feed(part)
+        return state(fold, set())
+
+    assert kept(1_600_000) <= 1.1 * kept(800_000) + 5_000
+
+
+def test_what_a_refused_stream_keeps_is_bounded() -> None:
+    fold = chat.fold(REQUEST, REFUSED, STREAMED)
+    for _ in range(40):
+        fold.feed(b"x" * 100_000)
+    assert state(fold, set()) <= 1_100_000
+
+
+def test_an_endless_event_is_refused_as_soon_as_it_is_over_the_limit() -> None:
+    fold = chat.fold(REQUEST, EVENTS, STREAMED)
+    pieces, read = b"x" * 65_536, 0
+    fold.feed(b"data: ")
+    while not fold.ended:
+        fold.feed(pieces)
+        read += len(pieces)
+    assert read <= sse.LIMIT + len(pieces)
+    assert state(fold, set()) <= 10_000
