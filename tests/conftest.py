@@ -1,7 +1,9 @@
 """Settings that all tests share."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 _SLOW_MACHINES = [HealthCheck.too_slow]
@@ -18,3 +20,15 @@ settings.register_profile(
 # For a hunt: HYPOTHESIS_PROFILE=thorough pytest tests/property
 settings.register_profile("thorough", deadline=None, max_examples=2000, suppress_health_check=_SLOW_MACHINES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--live", action="store_true", help="also try a real vLLM, the one that make record sets up"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what needs a vLLM on this machine, unless it is asked for."""
+    live = collection_path.name == "live" and collection_path.parent.name == "tests"
+    return True if live and not config.getoption("--live") else None
