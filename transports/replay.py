@@ -27,7 +27,7 @@ Recut = Literal["recorded", "whole", "bytes"] | int | Sequence[int]
 Several sizes are taken in turn, over and over.
 """
 
-_Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SafeLoader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
@@ -75,6 +75,18 @@ class Recordings(tuple[Recording, ...]):
             for file in files:
                 found += _read_cassette(file)
         return cls(found)
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]
+    """Plain data, and the one Python object that vcrpy writes: a request body that was sent from a file."""
+
+
+def _buffer(loader: Any, node: yaml.Node) -> Any:
+    return loader.construct_mapping(node, deep=True)["state"][0]
+
+
+_Loader.add_constructor("tag:yaml.org,2002:python/object/new:_io.BytesIO", _buffer)
+_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _SafeLoader.construct_yaml_seq)
 
 
 def _read_cassette(file: Path) -> list[Recording]:

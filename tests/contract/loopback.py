@@ -50,10 +50,11 @@ class Connection:
     def __init__(self, sock: socket.socket, server: "Loopback") -> None:
         self._sock = sock
         self._server = server
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._idle = threading.Event()
 
-    def request(self) -> Request | None:
-        """The next request, or None when the client has closed."""
+    def request(self, pace_s: float = 0.0) -> Request | None:
+        """The next request, or None when the client has closed. With a pace, its body is read that slowly."""
         while b"\r\n\r\n" not in self._buffer:
             if not self._receive():
                 return None
@@ -64,9 +65,11 @@ class Connection:
         while len(self._buffer) < length:
             if not self._receive():
                 return None
+            if pace_s:
+                self._idle.wait(pace_s)
         body, self._buffer = self._buffer[:length], self._buffer[length:]
         method, target, _ = start.split(" ")
-        request = Request(method, target, headers, body)
+        request = Request(method, target, headers, bytes(body))
         self._server.requests.append(request)
         self._server.requested.set()
         return request
@@ -90,7 +93,7 @@ class Connection:
         self._server.client_closed.set()
 
     def _receive(self) -> bool:
-        data = self._sock.recv(65536)
+        data = self._sock.recv(256 * 1024)
         self._buffer += data
         return bool(data)
 

@@ -5,7 +5,7 @@ import socket
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -15,9 +15,11 @@ from tests.contract.loopback import (
     KEY,
     POST,
     WAIT_S,
+    Body,
     Connect,
     Connection,
     Loopback,
+    Plan,
     answering,
     head,
     streamed,
@@ -243,19 +245,17 @@ def silent_tls() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("place", [full_backlog, silent_tls])
-def test_no_connection_in_time_is_a_cut(connect: Connect, place: Callable[[], Iterator[str]]) -> None:
-    with contextmanager(place.__wrapped__)() as url:  # type: ignore[attr-defined]
+def test_no_connection_in_time_is_a_cut(
+    connect: Connect, place: Callable[[], AbstractContextManager[str]]
+) -> None:
+    with place() as url:
         client = connect(url, timeouts=Timeouts(connect_s=0.1, first_byte_s=20))
         expected = NOTHING._replace(cut=Cut("timeout", "connect: no connection within 0.1 s"))
         assert [untimed(client.send(POST)), streamed(client, POST)] == [expected] * 2
 
 
 def test_no_answer_in_time_is_a_cut(connect: Connect) -> None:
-    def script(connection: Connection) -> None:
-        connection.request()
-        connection.until_closed()
-
-    with Loopback(script) as server:
+    with Loopback(silent_after(b"")) as server:
         client = connect(server.url, timeouts=Timeouts(first_byte_s=0.1))
         expected = NOTHING._replace(cut=Cut("timeout", "first byte: no answer within 0.1 s"))
         assert [untimed(client.send(POST)), streamed(client, POST)] == [expected] * 2
@@ -270,39 +270,63 @@ SILENCES = {
 
 
 @pytest.mark.parametrize("sent", SILENCES.values(), ids=SILENCES)
-@pytest.mark.parametrize("first_byte_s", [0.05, 20.0])
-def test_silence_in_the_body_is_a_cut(connect: Connect, sent: bytes, first_byte_s: float) -> None:
+def test_silence_in_the_body_is_a_cut(connect: Connect, sent: bytes) -> None:
+    with Loopback(silent_after(sent)) as server:
+        client = connect(server.url, timeouts=Timeouts(idle_s=0.1))
+        for reply in (client.send(POST), streamed(client, POST)):
+            assert reply.status == 200
+            assert reply.body == sent.partition(b"\r\n\r\n")[2].removeprefix(b"3\r\n").removesuffix(b"\r\n")
+            assert reply.cut == Cut("timeout", "idle: no data for 0.1 s")
+
+
+def test_the_limit_of_the_first_byte_does_not_hold_in_the_body(connect: Connect) -> None:
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(head("Content-Length: 6") + b"abc")
+        threading.Event().wait(1.2)
+        connection.send(b"def")
+        connection.until_closed()
+
+    with Loopback(script) as server:
+        client = connect(server.url, timeouts=Timeouts(first_byte_s=1.0))
+        reply = client.send(POST)
+        assert (reply.body, reply.cut) == (b"abcdef", None)
+
+
+def test_a_large_upload_may_take_longer_than_a_connection(connect: Connect) -> None:
+    upload = bytes(16 * 1024 * 1024)
+
+    def script(connection: Connection) -> None:
+        assert connection.request(pace_s=0.02)
+        connection.send(wire(b"fine"))
+
+    with Loopback(script) as server:
+        client = connect(server.url, timeouts=Timeouts(connect_s=0.6))
+        reply = client.send(Plan("POST", "/v1/x", Body("audio/wav", upload)))
+        assert (reply.body, reply.cut) == (b"fine", None)
+        assert server.requests[0].body == upload
+
+
+def silent_after(sent: bytes) -> Callable[[Connection], None]:
     def script(connection: Connection) -> None:
         connection.request()
         connection.send(sent)
         connection.until_closed()
 
-    with Loopback(script) as server:
-        client = connect(server.url, timeouts=Timeouts(first_byte_s=first_byte_s, idle_s=0.15))
-        for reply in (client.send(POST), streamed(client, POST)):
-            assert reply.status == 200
-            assert reply.body == sent.partition(b"\r\n\r\n")[2].removeprefix(b"3\r\n").removesuffix(b"\r\n")
-            assert reply.cut == Cut("timeout", "idle: no data for 0.15 s")
+    return script
 
 
 @pytest.mark.parametrize("sent", [b"", *SILENCES.values()], ids=["no headers", *SILENCES])
 def test_an_answer_that_is_not_whole_in_time_is_a_cut_and_a_stream_has_no_such_limit(
     connect: Connect, sent: bytes
 ) -> None:
-    def script(connection: Connection) -> None:
-        connection.request()
-        connection.send(sent)
-        connection.until_closed()
-
-    with Loopback(script) as server:
-        limits = Timeouts(connect_s=20, first_byte_s=0.2, idle_s=0.2, total_s=0.1)
+    limits = Timeouts(connect_s=20, first_byte_s=0.2, idle_s=0.2, total_s=0.1)
+    with Loopback(silent_after(sent)) as server:
         client = connect(server.url, timeouts=limits)
-        reply = client.send(POST)
-        assert reply.status == (200 if sent else 0)
-        assert reply.cut == Cut("timeout", "total: not complete within 0.1 s")
+        assert client.send(POST).cut == Cut("timeout", "total: not complete within 0.1 s")
         cut = streamed(client, POST).cut
         assert cut is not None
-        assert cut.detail.endswith("0.2 s")
+        assert cut.detail.endswith(" 0.2 s")
 
 
 def test_an_answer_that_drips_is_cut_by_the_total(connect: Connect) -> None:
@@ -318,7 +342,6 @@ def test_an_answer_that_drips_is_cut_by_the_total(connect: Connect) -> None:
         reply = connect(server.url, timeouts=Timeouts(total_s=0.2)).send(POST)
         over.set()
         assert reply.cut == Cut("timeout", "total: not complete within 0.2 s")
-        assert reply.status == 200
 
 
 LARGE = {

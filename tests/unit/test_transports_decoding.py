@@ -59,6 +59,19 @@ def test_what_was_flushed_comes_at_once(wbits: int) -> None:
         decoder.close()
 
 
+@pytest.mark.parametrize("missing", range(12))
+def test_nothing_stays_behind_when_a_slice_is_just_full(missing: int) -> None:
+    """All of what there is input for comes out, wherever in a repetition the slice ends."""
+    squeezer = zlib.compressobj(wbits=31)
+    data = squeezer.compress(bytes(SLICE + 200)) + squeezer.flush(zlib.Z_SYNC_FLUSH)
+    data = data[: len(data) - missing]
+    decoder = ContentDecoder("gzip")
+    size = len(decoder.feed(data))
+    while piece := decoder.take():
+        size += len(piece)
+    assert size == len(zlib.decompressobj(wbits=31).decompress(data))
+
+
 def test_no_body_at_all_is_whole() -> None:
     for encoding in ("", "gzip", "deflate", "br"):
         ContentDecoder(encoding).close()
