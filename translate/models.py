@@ -52,9 +52,11 @@ def _read(reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
 
 
 def _row(row: Document) -> dict[str, object]:
-    out = plain_fields(row, ("id",) if isinstance(row.get("id"), str) else ())
+    out = plain_fields(row, ())
+    name = documents.as_text(out.get("id"))
+    if name is not None:
+        out["id"] = f"{PROVIDER}/{name}"
     length = documents.as_integer(row.get("max_model_len"))
-    if length is not None and "context_length" not in out:
-        out["context_length"] = length
-    name = documents.as_text(row.get("id"))
-    return out if name is None else {"id": f"{PROVIDER}/{name}", **out}
+    if length is not None:
+        out.setdefault("context_length", length)
+    return out
