@@ -224,6 +224,11 @@ def type_name(value: object) -> str:
     return type(value).__name__
 
 
+def is_non_finite(value: object) -> bool:
+    """Whether ``value`` is one of the numbers that ``encode`` writes as null."""
+    return isinstance(value, float) and not math.isfinite(value) and not isinstance(value, Spelled)
+
+
 def as_object(value: object) -> Mapping[str, object] | None:
     """``value`` if it is an object."""
     return value if isinstance(value, dict | Mapping) else None

@@ -105,7 +105,7 @@ def merged(params: Document, notes: list[Note]) -> Fields | Failure:
         for name, value in extra.items():
             if name == "extra_body":
                 bodies.append(value)
-            elif name in given and value is not None:
+            elif name in given and value is not None and not documents.is_non_finite(value):
                 if not isinstance(value, Mapping):
                     notes.append(Note(name, "dropped", "extra_params sets it as well"))
                 given[name] = _overlaid(given[name], value)
@@ -120,6 +120,8 @@ def merged(params: Document, notes: list[Note]) -> Fields | Failure:
 def _put(given: Fields, name: str, value: object, notes: list[Note]) -> None:
     if value is None:
         notes.append(Note(name, "dropped", "null"))
+    elif documents.is_non_finite(value):
+        notes.append(Note(name, "dropped", "not a finite number, for which JSON has no spelling"))
     else:
         given[name] = value
 

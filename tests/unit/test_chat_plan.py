@@ -121,6 +121,15 @@ def test_unknown_parameters_go_through_in_their_order_and_spelling() -> None:
             [("stream_options", "dropped", "the answer is not streamed")],
             id="stream_options without a stream",
         ),
+        pytest.param(
+            {"temperature": float("inf"), "extra_params": {"x": float("nan")}},
+            {},
+            [
+                ("temperature", "dropped", "not a finite number, for which JSON has no spelling"),
+                ("x", "dropped", "not a finite number, for which JSON has no spelling"),
+            ],
+            id="numbers that JSON cannot spell",
+        ),
         pytest.param({"stream": True}, {}, [("stream", "dropped", "the operation decides it")], id="stream"),
         pytest.param(
             {"extra_params": {"top_k": 1, "temperature": 2, "a": {"b": 1}}, "temperature": 1, "a": {"c": 2}},
