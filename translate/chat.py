@@ -12,6 +12,7 @@ from .envelope import extra_fields, raw_json
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
 from .plan import Body, Call, Failure, HeadLike, Note, Plan, ReplyLike
+from .replies import document_of
 from .types import Document
 
 PATH: Final = "/v1/chat/completions"
@@ -79,16 +80,9 @@ def _body(request: Document, call: Call) -> tuple[dict[str, object], list[Note]]
 
 
 def _read(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
-    if reply.cut is not None:
-        return errors.from_cut(reply.cut)
-    if reply.status != 200:
-        return errors.from_reply(reply)
-    document = documents.decode_object(reply.body)
-    if isinstance(document, documents.Malformed):
-        return _not_a_document(reply, document)
-    failure = errors.from_document(document, "choices")
-    if failure is not None:
-        return failure
+    document = document_of(reply, "choices")
+    if isinstance(document, Failure):
+        return document
     said = [
         entry for entry in documents.as_array(document.get("choices")) or () if isinstance(entry, Mapping)
     ]
@@ -108,15 +102,6 @@ def _read(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     fields = extra_fields(call, request_model(request), spent_ms, notes=notes)
     answer["extra_fields"] = {**fields, **_raw(request, reply, call)}
     return answer
-
-
-def _not_a_document(reply: ReplyLike, malformed: documents.Malformed) -> Failure:
-    text = reply.body.decode(errors="replace").strip()
-    if not text:
-        return errors.rejected("empty response received from provider", None, is_bifrost_error=True)
-    if errors.is_html(text, reply.headers.get("content-type", "")):
-        return errors.rejected("HTML response received from provider", 502, cause=text)
-    return errors.unreadable(malformed.reason)
 
 
 def _answer(document: Document, model: str) -> dict[str, object]:

@@ -7,6 +7,7 @@ from . import documents, errors
 from .choices import plain_fields
 from .envelope import PROVIDER, extra_fields, raw_json
 from .plan import Call, Failure, Plan, ReplyLike
+from .replies import value_of
 from .types import Document
 
 PATH: Final = "/v1/models"
@@ -29,18 +30,10 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 
 
 def _read(reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
-    if reply.cut is not None:
-        return errors.from_cut(reply.cut)
-    if reply.status != 200:
-        return errors.from_reply(reply)
-    value = documents.decode(reply.body)
-    if isinstance(value, documents.Malformed):
-        return errors.unreadable(value.reason)
-    document = documents.as_object(value) or {}
-    failure = errors.from_document(document, "data")
-    if failure is not None:
-        return failure
-    rows = documents.as_array(document.get("data", value))
+    value = value_of(reply, "data")
+    if isinstance(value, Failure):
+        return value
+    rows = documents.as_array(value.get("data") if isinstance(value, Mapping) else value)
     if rows is None:
         return errors.unreadable("data is missing")
     fields: dict[str, object] = {**extra_fields(call, "", spent_ms)}
