@@ -83,7 +83,7 @@ def decode(data: bytes, strict: bool = False) -> object | Malformed:
         value: object = _decode_fast(data)
     except RecursionError:
         return Malformed("nested too deeply")
-    except ValueError:  # every error of msgspec is one
+    except (msgspec.MsgspecError, ValueError):  # up to 0.20 the first is not one of the second
         return _decode_slowly(data, _STRICT if strict else _LENIENT)
     return value
 
@@ -128,7 +128,7 @@ def encode(value: object) -> bytes | Malformed:
     """``value`` as compact JSON in UTF-8; non-finite numbers become null."""
     try:
         return _encode_fast(value)
-    except (RecursionError, TypeError, ValueError, OverflowError):
+    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, OverflowError):
         return _encode_slowly(value)
 
 

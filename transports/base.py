@@ -107,7 +107,7 @@ class AsyncTransport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Limits in seconds, ``None`` for no limit.
+    """Limits in seconds, ``None`` for no limit; anything but a positive number raises ``ValueError``.
 
     ``first_byte_s`` runs from the sent request to the status line;
     ``idle_s`` is the longest silence between two reads of a body;
@@ -118,6 +118,11 @@ class Timeouts:
     first_byte_s: float | None = 600.0
     idle_s: float | None = 300.0
     total_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for limit in (self.connect_s, self.first_byte_s, self.idle_s, self.total_s):
+            if limit is not None and not limit > 0:
+                raise ValueError("a limit is a positive number of seconds, or None for none")
 
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
