@@ -279,3 +279,11 @@ def test_an_endless_event_is_refused_as_soon_as_it_is_over_the_limit() -> None:
         read += len(pieces)
     assert read <= sse.LIMIT + len(pieces)
     assert state(fold, set()) <= 10_000
+
+
+def test_an_event_of_4_mb_in_pieces_of_64_bytes_costs_twice_what_one_of_2_mb_does() -> None:
+    def folded(megabytes: int) -> int:
+        pieces = in_pieces(one_event(megabytes * 1024 * 1024), 64)
+        return work(lambda: fed(chat.fold(REQUEST, EVENTS, STREAMED), pieces))
+
+    assert folded(4) <= ALMOST_TWICE * folded(2)
