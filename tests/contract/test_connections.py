@@ -308,6 +308,18 @@ class TestCredentials:
 class TestOnlyAsync:
     """What has no blocking counterpart."""
 
+    def test_a_path_is_not_spelled_anew(self) -> None:
+        """requests does that before it has a say: %41 becomes A."""
+
+        async def asked(server: Loopback, transport: AiohttpTransport) -> None:
+            await transport.send(POST._replace(path="/v1/%41%2fb?x=%7E"))
+            server.client_closed.set()
+
+        with Loopback(answering(wire(b""))) as server:
+            within(server, asked)
+        (request,) = server.requests
+        assert request.target == "/v1/%41%2fb?x=%7E"
+
     def test_cancelling_a_call_propagates_and_closes(self) -> None:
         async def cancelled(server: Loopback, transport: AiohttpTransport) -> None:
             task = asyncio.create_task(transport.send(POST))
