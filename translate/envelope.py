@@ -5,7 +5,7 @@ from typing import Final
 
 from . import documents
 from .plan import Call, Note
-from .types import ExtraFields, TranslationNote
+from .types import TranslationNote
 
 PROVIDER: Final = "vllm"
 
@@ -16,16 +16,22 @@ def routing_info(call: Call, model: str) -> Mapping[str, object]:
     return {"provider": PROVIDER, **named, **call.routing_info}
 
 
+def model_names(call: Call, model: str) -> dict[str, str]:
+    """The model asked for and the model used; nothing for a request that names none."""
+    if not model:
+        return {}
+    return {"original_model_requested": call.original_model or model, "resolved_model_used": model}
+
+
 def extra_fields(
     call: Call, model: str, latency: int, chunk_index: int = 0, notes: Iterable[Note] = ()
-) -> ExtraFields:
-    """``extra_fields`` of a success; ``latency`` in milliseconds."""
-    fields: ExtraFields = {
+) -> dict[str, object]:
+    """``extra_fields`` of a success, as ``types.ExtraFields`` has them; ``latency`` in milliseconds."""
+    fields: dict[str, object] = {
         "request_type": call.request_type,
         "provider": PROVIDER,
         "routing_info": routing_info(call, model),
-        "original_model_requested": call.original_model or model,
-        "resolved_model_used": model,
+        **model_names(call, model),
         "latency": latency,
         "chunk_index": chunk_index,
     }

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from . import documents
-from .envelope import PROVIDER, routing_info
+from .envelope import PROVIDER, model_names, routing_info
 from .plan import Call, CutLike, Failure, ReplyLike
 from .types import BifrostError, Document, ErrorField
 
@@ -115,6 +115,11 @@ def empty_stream() -> Failure:
     return rejected("provider ended the stream without sending any event", 502, code="empty_stream")
 
 
+def event_too_large() -> Failure:
+    """A stream with an event over the size limit."""
+    return rejected("provider sent an event that is larger than the limit", 502, code="event_too_large")
+
+
 def from_cut(cut: CutLike) -> Failure:
     """A broken exchange: 502, 504 when time ran out, 499 when the caller left."""
     match cut.kind:
@@ -203,14 +208,11 @@ def stamp(failure: Failure, call: Call, model: str, **more: object) -> Failure:
     fields: dict[str, object] = {
         "routing_info": routing_info(call, model),
         "provider": PROVIDER,
-        "original_model_requested": call.original_model or model,
-        "resolved_model_used": model,
+        **model_names(call, model),
         "request_type": call.request_type,
         **more,
         **failure.error.get("extra_fields", {}),
     }
-    if not model:
-        del fields["original_model_requested"], fields["resolved_model_used"]
     stamped = failure.error.copy()
     stamped["extra_fields"] = fields
     return Failure(stamped)

@@ -24,7 +24,7 @@ any other end or cut                            502, ``stream_truncated``
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from . import documents, errors, sse
 from .envelope import raw_json
@@ -35,7 +35,6 @@ Event = Chunk | Failure
 _REFUSAL_LIMIT: Final = 1024 * 1024
 _PATIENCE: Final = 2  # comment lines in a row after which a finished stream is over
 _PEEK: Final = 1024  # bytes of blanks after which a body is no stream of events
-_BOM: Final = b"\xef\xbb\xbf"
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
 
 
@@ -58,9 +57,9 @@ class Interpreter(Protocol):
 
     ``expected`` is the member that every document of a healthy stream has;
     ``started`` tells that the server has said something, ``finished`` that it
-    has said all but its farewell. ``take``
-    gives the chunks that one document completes, ``last`` those that waited
-    for the end, of which the last one is final.
+    has said all but its farewell. ``take`` gives the chunks that one document
+    completes, ``last`` those that waited for the end, of which the last one is
+    final.
     """
 
     @property
@@ -95,7 +94,7 @@ class JSONFold:
             if self.ended:
                 return out
         if self._reader.overflowed:
-            self._fail(errors.rejected(_TOO_LARGE, 502, code="event_too_large"), out)
+            self._fail(errors.event_too_large(), out)
         return out
 
     def close(self, at_ms: int = 0, cut: CutLike | None = None) -> Sequence[Event]:
@@ -150,24 +149,18 @@ class JSONFold:
         out.append(errors.stamp(failure, self._call, self._model))
 
 
-_TOO_LARGE: Final = "provider sent an event that is larger than the limit"
-
-
 def _excerpt(payload: bytes) -> str:
     return errors.redact(payload[:80].decode(errors="replace"))
 
 
-class _Refusal:
+class _Refusal(NamedTuple):
     """The body of a refused stream, as the reply that it is."""
 
-    __slots__ = ("body", "cut", "elapsed_ms", "headers", "status")
-
-    def __init__(self, head: HeadLike, body: bytes) -> None:
-        self.status = head.status
-        self.headers = head.headers
-        self.elapsed_ms = head.elapsed_ms
-        self.cut: CutLike | None = head.cut
-        self.body = body
+    status: int
+    headers: Mapping[str, str]
+    elapsed_ms: int
+    cut: CutLike | None
+    body: bytes
 
 
 class RefusedFold:
@@ -193,7 +186,8 @@ class RefusedFold:
         if self.ended:
             return ()
         self.ended = True
-        reply = _Refusal(self._head, bytes(self._body))
+        head = self._head
+        reply = _Refusal(head.status, head.headers, head.elapsed_ms, head.cut, bytes(self._body))
         failure = self._failure(reply, cut)
         raw = {"raw_response": raw_json(reply.body)} if self._call.raw_response and reply.body else {}
         return (errors.stamp(failure, self._call, self._model, latency=at_ms, **raw),)
@@ -250,9 +244,9 @@ class SniffingFold:
 
 def _are_events(start: bytes) -> bool | None:
     """Whether a body that starts so is a stream of events; ``None`` if that is still open."""
-    if len(start) < len(_BOM) and _BOM.startswith(start):
+    if len(start) < len(sse.BOM) and sse.BOM.startswith(start):
         return None
-    text = start.removeprefix(_BOM).lstrip(b" \t")
+    text = start.removeprefix(sse.BOM).lstrip(b" \t")
     if text[:1] in {b":", b"\n", b"\r"} or text.startswith(_FIELDS):
         return True
     return None if any(field.startswith(text) for field in _FIELDS) else False

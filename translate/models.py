@@ -36,9 +36,7 @@ def _read(reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
     rows = documents.as_array(value.get("data") if isinstance(value, Mapping) else value)
     if rows is None:
         return errors.unreadable("data is missing")
-    fields: dict[str, object] = {**extra_fields(call, "", spent_ms)}
-    for name in ("original_model_requested", "resolved_model_used"):
-        del fields[name]
+    fields = extra_fields(call, "", spent_ms)
     if call.raw_response:
         fields["raw_response"] = raw_json(reply.body)
     return {"data": [_row(row) for row in rows if isinstance(row, Mapping)], "extra_fields": fields}

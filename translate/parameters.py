@@ -105,7 +105,7 @@ def merged(params: Document, notes: list[Note]) -> Fields | Failure:
         for name, value in extra.items():
             if name == "extra_body":
                 bodies.append(value)
-            elif name in given and value is not None and not documents.is_non_finite(value):
+            elif name in given and not _unsayable(value):
                 if not isinstance(value, Mapping):
                     notes.append(Note(name, "dropped", "extra_params sets it as well"))
                 given[name] = _overlaid(given[name], value)
@@ -118,12 +118,17 @@ def merged(params: Document, notes: list[Note]) -> Fields | Failure:
 
 
 def _put(given: Fields, name: str, value: object, notes: list[Note]) -> None:
-    if value is None:
-        notes.append(Note(name, "dropped", "null"))
-    elif documents.is_non_finite(value):
-        notes.append(Note(name, "dropped", "not a finite number, for which JSON has no spelling"))
+    if reason := _unsayable(value):
+        notes.append(Note(name, "dropped", reason))
     else:
         given[name] = value
+
+
+def _unsayable(value: object) -> str:
+    """Why a parameter cannot be sent; empty when it can."""
+    if value is None:
+        return "null"
+    return "not a finite number, for which JSON has no spelling" if documents.is_non_finite(value) else ""
 
 
 def _flatten(body: object, given: Fields, notes: list[Note]) -> Failure | None:
@@ -252,8 +257,7 @@ def _modernised(given: Fields, notes: list[Note]) -> Fields | Failure:
 
 def _tools(name: str, given: Fields, fields: Fields, notes: list[Note]) -> None:
     tools = documents.as_array(given.get("tools"))
-    kept = None if tools is None else [tool for tool in tools if not _is_server_tool(tool)]
-    if tools is not None and not kept:
+    if tools is not None and all(_is_server_tool(tool) for tool in tools):
         # vLLM answers 400 to an empty list, and to a choice without tools.
         reason = "empty" if name == "tools" and not tools else "there are no tools"
         notes.append(Note(name, "dropped", reason))
@@ -261,9 +265,11 @@ def _tools(name: str, given: Fields, fields: Fields, notes: list[Note]) -> None:
         fields["tools"] = [
             _tool(tool, index, notes) for index, tool in enumerate(tools) if not _is_server_tool(tool)
         ]
-        for index, tool in enumerate(tools):
-            if _is_server_tool(tool):
-                notes.append(Note(f"tools[{index}]", "dropped", "a tool that the provider runs itself"))
+        notes.extend(
+            Note(f"tools[{index}]", "dropped", "a tool that the provider runs itself")
+            for index, tool in enumerate(tools)
+            if _is_server_tool(tool)
+        )
     elif name == "tool_choice" and _means_any(given[name]):
         fields[name] = "required"
         notes.append(Note(name, "converted", "any became required"))

@@ -29,13 +29,15 @@ from typing import Final
 LIMIT: Final = 16 * 1024 * 1024
 """Bytes that one event may have unless told otherwise."""
 
+BOM: Final = b"\xef\xbb\xbf"
+"""What may come before the first line."""
+
 KEEP_ALIVE: Final = b""
 """Stands for one comment line among the payloads; no event is ever empty."""
 
 DONE: Final = b"data: [DONE]\n\n"
 """The last frame of an OpenAI-style stream."""
 
-_BOM: Final = b"\xef\xbb\xbf"
 _JSON_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?')  # possessive: linear on any input
 
 
@@ -76,11 +78,11 @@ class Reader:
             return []
         if self._start is not None:
             data = self._start + data
-            if len(data) < len(_BOM) and _BOM.startswith(data):
+            if len(data) < len(BOM) and BOM.startswith(data):
                 self._start = data
                 return []
             self._start = None
-            data = data.removeprefix(_BOM)
+            data = data.removeprefix(BOM)
         return self._take(self._with_line_feeds(data))
 
     def close(self) -> list[bytes]:

@@ -58,13 +58,16 @@ class TranslationNote(TypedDict):
 
 
 class ExtraFields(TypedDict):
-    """What Bifrost adds to every answer; ``latency`` in milliseconds."""
+    """What Bifrost adds to every answer; ``latency`` in milliseconds.
+
+    The models are absent where the request names none.
+    """
 
     request_type: str
     provider: str
     routing_info: Mapping[str, object]
-    original_model_requested: str
-    resolved_model_used: str
+    original_model_requested: NotRequired[str]
+    resolved_model_used: NotRequired[str]
     latency: int
     chunk_index: int
     raw_request: NotRequired[object]

@@ -14,6 +14,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from .base import (
+    DRAIN_BYTES,
+    DRAIN_S,
+    LARGE_UPLOAD,
     AsyncStream,
     Cut,
     Endpoint,
@@ -37,9 +40,6 @@ from .faults import (
     unsendable,
 )
 
-_DRAIN_BYTES: Final = 64 * 1024
-_DRAIN_S: Final = 0.25
-_LARGE_UPLOAD: Final = 1024 * 1024
 _LONGEST_LINE: Final = 64 * 1024  # of a header; http.client has the same
 
 
@@ -107,7 +107,7 @@ class AiohttpTransport:
             return fault
         data = plan.body.data if plan.body else None
         # aiohttp warns of more than 1 MiB in one write; a file goes in blocks.
-        upload = BytesIO(data) if data and len(data) > _LARGE_UPLOAD else data
+        upload = BytesIO(data) if data and len(data) > LARGE_UPLOAD else data
         # Set where the request is complete: beside other credentials aiohttp refuses this header.
         credentials = {k: headers.pop(k) for k in list(headers) if k.lower() == "authorization"}
 
@@ -177,9 +177,9 @@ class _Pieces(AsyncIterator[Piece]):
 
     async def finish(self) -> None:
         """Read what is left, if it is little and comes soon, so that the connection can be used again."""
-        allowance = _DRAIN_BYTES
+        allowance = DRAIN_BYTES
         with suppress(aiohttp.ClientError, HttpProcessingError, OSError):
-            async with asyncio.timeout(_DRAIN_S):
+            async with asyncio.timeout(DRAIN_S):
                 while allowance > 0 and (wire := await self._answer.content.readany()):
                     allowance -= len(wire)
         self.close()

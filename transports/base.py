@@ -125,6 +125,13 @@ class Timeouts:
                 raise ValueError("a limit is a positive number of seconds, or None for none")
 
 
+DRAIN_BYTES: Final = 64 * 1024
+DRAIN_S: Final = 0.25
+"""How much of a body ``finish`` reads on, and for how long."""
+
+LARGE_UPLOAD: Final = 1024 * 1024
+"""Bytes of a request body above which it goes out in blocks."""
+
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _VERSION_SUFFIX: Final = re.compile(r"/v1/*\Z")
 _LINE_FOLD: Final = re.compile(r"\s*[\r\n]\s*")

@@ -11,8 +11,6 @@ from typing import Final
 
 from .faults import ENDED_EARLY
 
-ACCEPTED: Final = "gzip, deflate"
-
 _SLICE: Final = 64 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _ZLIB: Final = zlib.MAX_WBITS

@@ -18,14 +18,24 @@ from urllib3.exceptions import (
 )
 from urllib3.util import Timeout
 
-from .base import Cut, Endpoint, Piece, PlanLike, Reply, Stream, Timeouts, reply_headers, request_headers
+from .base import (
+    DRAIN_BYTES,
+    DRAIN_S,
+    LARGE_UPLOAD,
+    Cut,
+    Endpoint,
+    Piece,
+    PlanLike,
+    Reply,
+    Stream,
+    Timeouts,
+    reply_headers,
+    request_headers,
+)
 from .decoding import ContentDecoder, UndecodableError
 from .faults import Phase, broken_body, causes, phrase, timed_out, too_large, unsendable
 
 _READ_BYTES: Final = 64 * 1024
-_DRAIN_BYTES: Final = 64 * 1024
-_DRAIN_S: Final = 0.25
-_LARGE_UPLOAD: Final = 1024 * 1024
 
 
 class RequestsTransport:
@@ -82,7 +92,7 @@ class RequestsTransport:
             return fault
         data = plan.body.data if plan.body else None
         # One large write would have to be through within the connect timeout; a file goes in blocks.
-        upload = BytesIO(data) if data and len(data) > _LARGE_UPLOAD else data
+        upload = BytesIO(data) if data and len(data) > LARGE_UPLOAD else data
         # None takes away what the session has under that name.
         own: dict[str, str | None] = {"Authorization": None, **headers}
         try:
@@ -135,7 +145,7 @@ class _Pieces(Iterator[Piece]):
 
     def finish(self) -> None:
         """Read what is left, if it is little and comes soon, so that the connection can be used again."""
-        deadline, allowance = time.monotonic() + _DRAIN_S, _DRAIN_BYTES
+        deadline, allowance = time.monotonic() + DRAIN_S, DRAIN_BYTES
         with suppress(HTTPError, HTTPException, OSError):
             while allowance > 0 and (left := deadline - time.monotonic()) > 0:
                 if not _set_timeout(self._answer, left) or not (wire := self._answer.raw.read1(allowance)):
