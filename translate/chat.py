@@ -7,6 +7,7 @@ from typing import Final
 
 from . import choices, documents, errors, messages, parameters
 from .chat_stream import ChatInterpreter
+from .chunks import Chunks
 from .exchange import Built, answered, ledger, opened, planned
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
@@ -41,14 +42,10 @@ def fold(request: Document, head: HeadLike, call: Call) -> Fold:
     built = _built(request, call)
     body, notes = Built({}, []) if isinstance(built, Failure) else built
     options = documents.as_object(body.get("stream_options")) or {}
-    interpreter = ChatInterpreter(
-        call,
-        model,
-        max(documents.as_integer(body.get("n")) or 1, 1),
-        bool(options.get("continuous_usage_stats")),
-        notes,
-        body if call.raw_request else None,
-    )
+    continuous = bool(options.get("continuous_usage_stats"))
+    raw_request = body if call.raw_request else None
+    chunks = Chunks(call, "chat.completion.chunk", model, continuous, notes, raw_request)
+    interpreter = ChatInterpreter(chunks, max(documents.as_integer(body.get("n")) or 1, 1))
     return choose(head, call, model, interpreter)
 
 

@@ -4,13 +4,14 @@ Null noise goes, what the server really said stays where it was, whether we
 know the field or not. Reasoning comes out under both names that clients read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from . import documents, errors
 from .plan import Failure, Note
 from .types import Document
 
+_MOST_KEPT: Final = 256
 _REASONING: Final = ("reasoning", "reasoning_content", "reasoning_details")
 
 
@@ -213,3 +214,11 @@ def joined(first: object, second: object) -> object:
             return second
         return [*first, *second]
     return first if second is None else second
+
+
+def keep(kept: dict[str, object], name: str, value: object, note: Callable[[Note], None]) -> None:
+    """Put a field that nobody here knows aside for a later chunk; there is room for 256."""
+    if name in kept or len(kept) < _MOST_KEPT:
+        kept[name] = value
+    else:
+        note(Note("stream", "dropped", f"more than {_MOST_KEPT} fields that wait for a chunk"))
