@@ -68,6 +68,9 @@ def _everywhere(path: str) -> tuple[str, ...]:
 
 ROUTES: Final = (
     Route("POST", _everywhere("chat/completions"), "chat_completion", "chat_completion_stream"),
+    Route("POST", _everywhere("completions"), "text_completion", "text_completion_stream"),
+    Route("POST", _everywhere("embeddings"), "embedding"),
+    Route("POST", ("/v1/rerank",), "rerank"),
     Route("GET", _everywhere("models"), "list_models"),
 )
 
@@ -78,9 +81,9 @@ _uplink: Final[ContextVar["Uplink"]] = ContextVar("uplink")
 class Uplink:
     """The way of one request to its server.
 
-    ``headers`` are those of the last answer. With a ``fresh`` transport, which
-    opens a connection for everything, a request that went into a pooled
-    connection and came back without a byte is sent once more: the server had
+    ``headers`` are those of the last answer, ``path`` is where it came from.
+    With a ``fresh`` transport, which opens a connection for everything, a
+    request that went into a pooled connection and came back without a byte is sent once more: the server had
     closed the connection, which HTTP cannot tell beforehand. ``connects``
     becomes true when a connection is opened for the first attempt.
     """
@@ -89,6 +92,7 @@ class Uplink:
         self, transport: transports.AsyncTransport, fresh: transports.AsyncTransport | None = None
     ) -> None:
         self.headers: Mapping[str, str] = {}
+        self.path = ""
         self.connects = False
         self._transport = transport
         self._fresh = fresh
@@ -99,6 +103,7 @@ class Uplink:
         if self._fresh is not None and self._went_stale(reply):
             reply = await self._fresh.send(plan)
         self.headers = reply.headers
+        self.path = plan.path
         return reply
 
     @asynccontextmanager
@@ -151,6 +156,7 @@ class Gateway:
             idle_s=network.stream_idle_timeout_s,
             total_s=network.request_timeout_s,
         )
+        self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
         self._connect: Callable[[transports.Endpoint], Uplink]
 
     async def connected(self, _app: web.Application) -> AsyncIterator[None]:
@@ -189,6 +195,8 @@ class Gateway:
         )
         if isinstance(outcome, Failure):
             return _failed(outcome, job, uplink)
+        if job.operation.follow_up is not translate.never:
+            self._known_paths[job.call.request_type, job.endpoint.url] = uplink.path
         return _answer(outcome, 200, _forwarded(job, uplink))
 
     async def _body(self, request: web.Request) -> bytes | Failure:
@@ -234,6 +242,8 @@ class Gateway:
             original_model=None if choice.alias is None else model,
             routing_info=routing_info,
             structured_outputs=choice.key.structured_outputs,
+            known_path=self._known_paths.get((request_type, endpoint.url)),
+            verbatim=True,
         )
         return Job(operation, document, call, endpoint)
 

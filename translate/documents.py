@@ -26,6 +26,10 @@ _LONGEST_INTEGER: Final = 4000  # digits; Python refuses to print more than 4,30
 _DEEPEST: Final = 10_000  # containers; deeper than anything that decode gives
 
 
+Raw = msgspec.Raw
+"""JSON that was checked and left as it came; ``encode`` writes it so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Malformed:
     """What could not be read or written, where and why; quotes nothing of it."""
@@ -108,6 +112,36 @@ def decode_object(data: bytes, strict: bool = False) -> Mapping[str, object] | M
     return Malformed(f"expected an object, got {type_name(value)}")
 
 
+_Row = dict[str, Raw]
+_decode_rows: Final = msgspec.json.Decoder(
+    dict[str, list[_Row] | dict[str, object] | str | int | bool | None], float_hook=_number
+).decode
+
+
+def decode_rows(data: bytes, untouched: str) -> Mapping[str, object] | None:
+    """An object whose arrays hold objects, with numbers that nobody reads left undecoded.
+
+    Arrays under the name ``untouched`` in those inner objects are ``Raw``:
+    checked to be JSON, and written by ``encode`` as they came. Anything out of
+    the ordinary gives ``None``; ``decode`` then says what it is.
+    """
+    try:
+        document = _decode_rows(data)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None
+    out: dict[str, object] = {}
+    for name, member in document.items():
+        out[name] = [_row(row, untouched) for row in member] if isinstance(member, list) else member
+    return out
+
+
+def _row(row: _Row, untouched: str) -> dict[str, object]:
+    return {
+        name: raw if name == untouched and bytes(memoryview(raw)[:1]) == b"[" else decode(bytes(raw))
+        for name, raw in row.items()
+    }
+
+
 def _encode_unusual(value: object) -> object:
     match value:
         case Spelled():
@@ -188,6 +222,8 @@ def _scalar(item: object) -> str | None:
             return encode_basestring_ascii(item)
         case Spelled():
             return item.text
+        case msgspec.Raw():
+            return bytes(item).decode()
         case int():
             try:
                 return int.__repr__(item)
