@@ -295,12 +295,12 @@ def is_non_finite(value: object) -> bool:
 
 def as_object(value: object) -> Mapping[str, object] | None:
     """``value`` if it is an object."""
-    return value if isinstance(value, dict | Mapping) else None
+    return value if isinstance(value, (dict, Mapping)) else None
 
 
 def as_array(value: object) -> Sequence[object] | None:
     """``value`` if it is an array."""
-    return value if isinstance(value, list | tuple) else None
+    return value if isinstance(value, (list, tuple)) else None
 
 
 def as_text(value: object) -> str | None:
@@ -310,11 +310,8 @@ def as_text(value: object) -> str | None:
 
 def as_integer(value: object) -> int | None:
     """``value`` if it is a whole number, however spelled; a boolean is none."""
-    match value:
-        case bool():
-            return None
-        case int():
-            return value
-        case float() if value.is_integer():
-            return int(value)
-    return None
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
