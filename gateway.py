@@ -456,6 +456,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments().parse_args(argv)
     if options.command == "check":
         return comparison.run(options)
+    if options.command == "plan":
+        return _explain(options.operation, options.file, options.format)
     if not (_is_loopback(options.host) or options.allow_unauthenticated):
         return _complain(
             f"refusing to listen on {options.host or 'every address'}: this gateway does not authenticate "
@@ -487,6 +489,18 @@ def _arguments() -> argparse.ArgumentParser:
         "beside them; or put their questions to a server, and report where its answers look different.",
     )
     comparison.add_arguments(check)
+    plan = commands.add_parser(
+        "plan",
+        help="show what would be sent for a request",
+        description="Show method, path and body that a request becomes, and what was changed on the way.",
+    )
+    plan.add_argument("operation", choices=list(translate.OPERATIONS))
+    plan.add_argument(
+        "file", metavar="FILE", help="the request, as clients or as Bifrost send it; - is stdin"
+    )
+    plan.add_argument(
+        "--format", choices=["text", "json", "curl"], default="text", help="default: %(default)s"
+    )
     serve = commands.add_parser(
         "serve",
         help="serve the HTTP API",
@@ -532,6 +546,28 @@ def _configuration(file: Path) -> configuration.Config | configuration.Rejected:
     if isinstance(document, documents.Malformed):
         return configuration.Rejected((f"{file}: not JSON: {document.reason}",))
     return configuration.load(document, os.environ)
+
+
+def _explain(request_type: translate.RequestType, file: str, style: translate.explanation.Style) -> int:
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        return _complain(f"{file}: {error.strerror}")
+    document = documents.decode_object(data, strict=True)
+    if isinstance(document, documents.Malformed):
+        return _complain(f"{file}: {document.reason}")
+    operation = translate.OPERATIONS[request_type]
+    request = document if "provider" in document else operation.from_flat(document)
+    explained = (
+        request
+        if isinstance(request, Failure)
+        else translate.explained(operation, request, translate.Call(request_type))
+    )
+    if isinstance(explained, Failure):
+        field = explained.error["error"]
+        return _complain(f"{field['param']}: {field['message']}" if "param" in field else field["message"])
+    print(translate.explanation.written(explained, style), end="")
+    return 0
 
 
 async def _run(

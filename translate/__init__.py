@@ -4,8 +4,9 @@ No function here does I/O, reads a clock or a setting, or changes what it was
 given. Trouble is a ``Failure``, returned.
 """
 
-from . import chat, completions, documents, embeddings, errors, models, rerank, sse
+from . import chat, completions, documents, embeddings, errors, explanation, models, rerank, sse
 from .conversation import Operation, converse, never
+from .explanation import explained
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
 from .registry import OPERATIONS
@@ -32,6 +33,8 @@ __all__ = [
     "documents",
     "embeddings",
     "errors",
+    "explained",
+    "explanation",
     "models",
     "never",
     "rerank",

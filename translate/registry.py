@@ -9,12 +9,20 @@ from .types import RequestType
 
 OPERATIONS: Final[Mapping[RequestType, Operation]] = {
     "list_models": Operation(models.from_flat, models.plan, models.parse),
-    "chat_completion": Operation(chat.from_flat, chat.plan, chat.parse),
-    "chat_completion_stream": Operation(chat.from_flat, chat.plan, chat.parse, fold=chat.fold),
-    "text_completion": Operation(completions.from_flat, completions.plan, completions.parse),
-    "text_completion_stream": Operation(
-        completions.from_flat, completions.plan, completions.parse, fold=completions.fold
+    "chat_completion": Operation(chat.from_flat, chat.plan, chat.parse, noted=chat.noted),
+    "chat_completion_stream": Operation(
+        chat.from_flat, chat.plan, chat.parse, fold=chat.fold, noted=chat.noted
     ),
-    "embedding": Operation(embeddings.from_flat, embeddings.plan, embeddings.parse),
-    "rerank": Operation(rerank.from_flat, rerank.plan, rerank.parse, rerank.follow_up),
+    "text_completion": Operation(
+        completions.from_flat, completions.plan, completions.parse, noted=completions.noted
+    ),
+    "text_completion_stream": Operation(
+        completions.from_flat,
+        completions.plan,
+        completions.parse,
+        fold=completions.fold,
+        noted=completions.noted,
+    ),
+    "embedding": Operation(embeddings.from_flat, embeddings.plan, embeddings.parse, noted=embeddings.noted),
+    "rerank": Operation(rerank.from_flat, rerank.plan, rerank.parse, rerank.follow_up, noted=rerank.noted),
 }
