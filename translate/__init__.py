@@ -6,13 +6,15 @@ given. Trouble is a ``Failure``, returned.
 
 from . import chat, documents, errors, models, sse
 from .conversation import Operation, converse
+from .errors import unsupported
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
-from .registry import OPERATIONS
+from .registry import OPERATIONS, UNSUPPORTED
 from .types import BifrostError, ChatRequest, Document, ExtraFields, RequestType
 
 __all__ = [
     "OPERATIONS",
+    "UNSUPPORTED",
     "BifrostError",
     "Body",
     "Call",
@@ -32,4 +34,5 @@ __all__ = [
     "errors",
     "models",
     "sse",
+    "unsupported",
 ]
