@@ -30,11 +30,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 if TYPE_CHECKING or not __package__:  # in a checkout
     import translate
     import transports
+    from comparison import command as comparison
     from routing import config as configuration
     from routing import headers, keys, listing, secrets, unsupported
     from translate import Failure, documents, errors, sse
 else:  # installed
     from . import translate, transports
+    from .comparison import command as comparison
     from .routing import config as configuration
     from .routing import headers, keys, listing, secrets, unsupported
     from .translate import Failure, documents, errors, sse
@@ -70,7 +72,10 @@ def _everywhere(path: str) -> tuple[str, ...]:
 
 ROUTES: Final = (
     Route("POST", _everywhere("chat/completions"), "chat_completion", "chat_completion_stream"),
-)  # fmt: skip
+    Route("POST", _everywhere("completions"), "text_completion", "text_completion_stream"),
+    Route("POST", _everywhere("embeddings"), "embedding"),
+    Route("POST", ("/v1/rerank",), "rerank"),
+)
 
 _LIST_MODELS: Final = translate.Call("list_models")
 _request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
@@ -80,9 +85,9 @@ _uplink: Final[ContextVar["Uplink"]] = ContextVar("uplink")
 class Uplink:
     """The way of one request to its server.
 
-    ``headers`` are those of the last answer. With a ``fresh`` transport, which
-    opens a connection for everything, a request that went into a pooled
-    connection and came back without a byte is sent once more: the server had
+    ``headers`` are those of the last answer, ``path`` is where it came from.
+    With a ``fresh`` transport, which opens a connection for everything, a
+    request that went into a pooled connection and came back without a byte is sent once more: the server had
     closed the connection, which HTTP cannot tell beforehand. ``connects``
     becomes true when a connection is opened for the first attempt.
     """
@@ -91,6 +96,7 @@ class Uplink:
         self, transport: transports.AsyncTransport, fresh: transports.AsyncTransport | None = None
     ) -> None:
         self.headers: Mapping[str, str] = {}
+        self.path = ""
         self.connects = False
         self._transport = transport
         self._fresh = fresh
@@ -101,6 +107,7 @@ class Uplink:
         if self._fresh is not None and self._went_stale(reply):
             reply = await self._fresh.send(plan)
         self.headers = reply.headers
+        self.path = plan.path
         return reply
 
     @asynccontextmanager
@@ -154,6 +161,7 @@ class Gateway:
             total_s=network.request_timeout_s,
         )
         self._listing_timeouts = replace(self._timeouts, total_s=min(network.request_timeout_s, _LISTING_S))
+        self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
         self._connect: Callable[[transports.Endpoint], Uplink]
 
     async def connected(self, _app: web.Application) -> AsyncIterator[None]:
@@ -190,6 +198,8 @@ class Gateway:
         outcome = await _converse(job, uplink)
         if isinstance(outcome, Failure):
             return _failed(outcome, job, uplink)
+        if job.operation.follow_up is not translate.never:
+            self._known_paths[job.call.request_type, job.endpoint.url] = uplink.path
         return _answer(outcome, 200, _forwarded(job, uplink))
 
     async def list_models(self, request: web.Request) -> web.Response:
@@ -301,6 +311,8 @@ class Gateway:
             original_model=None if choice.alias is None else model,
             routing_info=routing_info,
             structured_outputs=choice.key.structured_outputs,
+            known_path=self._known_paths.get((request_type, endpoint.url)),
+            verbatim=True,
         )
         return Job(operation, document, call, endpoint)
 
@@ -532,6 +544,8 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = _arguments().parse_args(argv)
+    if options.command == "check":
+        return comparison.run(options)
     if not (_is_loopback(options.host) or options.allow_unauthenticated):
         return _complain(
             f"refusing to listen on {options.host or 'every address'}: this gateway does not authenticate "
@@ -555,7 +569,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bifrost-vllm", description="A gateway in front of vLLM.")
-    serve = parser.add_subparsers(required=True).add_parser(
+    commands = parser.add_subparsers(required=True, dest="command")
+    check = commands.add_parser(
+        "check",
+        help="compare recordings with what the translators, or a server, make of them now",
+        description="Run recordings through the translators and report what differs from the expectations "
+        "beside them; or put their questions to a server, and report where its answers look different.",
+    )
+    comparison.add_arguments(check)
+    serve = commands.add_parser(
         "serve",
         help="serve the HTTP API",
         description="Serve the HTTP API. Without --config, answer from the bundled recordings.",

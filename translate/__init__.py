@@ -4,8 +4,8 @@ No function here does I/O, reads a clock or a setting, or changes what it was
 given. Trouble is a ``Failure``, returned.
 """
 
-from . import chat, documents, errors, models, sse
-from .conversation import Operation, converse
+from . import chat, completions, documents, embeddings, errors, models, rerank, sse
+from .conversation import Operation, converse, never
 from .errors import unsupported
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
@@ -29,10 +29,14 @@ __all__ = [
     "Plan",
     "RequestType",
     "chat",
+    "completions",
     "converse",
     "documents",
+    "embeddings",
     "errors",
     "models",
+    "never",
+    "rerank",
     "sse",
     "unsupported",
 ]

@@ -24,14 +24,14 @@ class Parse(Protocol):
 
 
 class FollowUp(Protocol):
-    def __call__(self, plan: Plan, status: int, call: Call, /) -> Plan | None: ...
+    def __call__(self, plan: Plan, reply: ReplyLike, call: Call, /) -> Plan | None: ...
 
 
 class MakeFold(Protocol):
     def __call__(self, request: Document, head: HeadLike, call: Call, /) -> Fold: ...
 
 
-def never(plan: Plan, status: int, call: Call) -> Plan | None:
+def never(plan: Plan, reply: ReplyLike, call: Call) -> Plan | None:
     """The follow-up of an operation that has none."""
     return None
 
@@ -40,8 +40,8 @@ def never(plan: Plan, status: int, call: Call) -> Plan | None:
 class Operation:
     """One row of the registry: the pure functions of an operation.
 
-    ``follow_up`` says what to send after an answer that cannot be the last
-    word; ``fold`` is there for streamed operations.
+    ``follow_up`` says what to send after a reply that does not answer the
+    question; ``fold`` is there for streamed operations.
     """
 
     from_flat: FromFlat
@@ -56,15 +56,18 @@ def converse(
 ) -> Generator[Plan, ReplyLike, Document | Failure]:
     """Yields what to send and is sent the reply, until there is an outcome.
 
-    Latencies add up. Once ``follow_up`` has spoken, the next answer is final.
+    Latencies add up. There are two attempts at most; when neither reply answers
+    the question, the first one counts.
     """
     plan = operation.plan(request, call)
     if isinstance(plan, Failure):
         return plan
     reply = yield plan
     spent_ms = reply.elapsed_ms
-    second = None if reply.cut is not None else operation.follow_up(plan, reply.status, call)
+    second = operation.follow_up(plan, reply, call)
     if second is not None:
-        reply = yield second
-        spent_ms += reply.elapsed_ms
+        later = yield second
+        spent_ms += later.elapsed_ms
+        if operation.follow_up(second, later, call) is None:
+            reply = later
     return operation.parse(request, reply, spent_ms, call)

@@ -254,11 +254,13 @@ def test_raw_responses(
 ) -> None:
     said = [{"object": "list", "data": [row(name, parent=None)]} for name in "ab"]
     servers[0].answers(reply(said[0]))
-    servers[1].answers(reply({"detail": "Not Found"}, 404))
+    servers[1].answers(reply({"detail": "Not Found, canary-of-b"}, 404))
     servers[2].answers(reply(said[1]))
     document = http.get(serve(Config(keys, send_back_raw_response=True)) + LIST).json()
     assert settled(document)["extra_fields"] == {**OF_A_LIST, "raw_response": said}
     assert document["data"] == [row("vllm/a"), row("vllm/b")]
+    error = document["key_statuses"][1]["error"]
+    assert error["extra_fields"]["raw_response"] == {"detail": "Not Found, ***"}
 
 
 def test_a_client_that_leaves_takes_all_requests_with_it(
