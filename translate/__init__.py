@@ -6,14 +6,16 @@ given. Trouble is a ``Failure``, returned.
 
 from . import chat, completions, documents, embeddings, errors, explanation, models, rerank, sse
 from .conversation import Operation, converse, never
+from .errors import unsupported
 from .explanation import explained
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
-from .registry import OPERATIONS
+from .registry import OPERATIONS, UNSUPPORTED
 from .types import BifrostError, ChatRequest, Document, ExtraFields, RequestType
 
 __all__ = [
     "OPERATIONS",
+    "UNSUPPORTED",
     "BifrostError",
     "Body",
     "Call",
@@ -39,4 +41,5 @@ __all__ = [
     "never",
     "rerank",
     "sse",
+    "unsupported",
 ]
