@@ -13,7 +13,6 @@ INTERNAL: Final = "internal server error"
 GATEWAY_TIMEOUT: Final = "upstream returned HTTP 504 Gateway Timeout"
 
 _INSIDES: Final = (
-    "stack trace",
     "traceback (most recent call last)",
     "runtime/debug.stack",
     "goroutine ",

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 INDEPENDENT = ("translate", "transports", "routing")
-PACKAGES = (*INDEPENDENT, "comparison")
+PACKAGES = (*INDEPENDENT, "comparison", "serving")
 
 
 @pytest.fixture

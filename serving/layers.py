@@ -1,0 +1,23 @@
+"""The packages that are joined here: side by side in a checkout, inside one when installed."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__ == "serving":  # in a checkout
+    import translate
+    import transports
+    from routing import access_log, attempts, failures, fleet, limits, metrics, settings
+else:  # installed
+    from .. import translate, transports
+    from ..routing import access_log, attempts, failures, fleet, limits, metrics, settings
+
+__all__ = [
+    "access_log",
+    "attempts",
+    "failures",
+    "fleet",
+    "limits",
+    "metrics",
+    "settings",
+    "translate",
+    "transports",
+]
