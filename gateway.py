@@ -391,10 +391,10 @@ class Gateway:
             tried.append((step, job))
             with self._under_way(step, seen):
                 outcome = await _converse(job)
-            if not isinstance(outcome, Failure):
-                self._succeeded(step, job, seen)
-                seen.used(outcome)
-                return _answer(outcome, 200, _forwarded(job))
+                if not isinstance(outcome, Failure):
+                    self._succeeded(step, job, seen)
+                    seen.used(outcome)
+                    return _answer(outcome, 200, _forwarded(job))
             step = self._after(step, outcome, job, seen)
         return _failed(_given_up(step, inquiry), seen, _job_of(step, tried))
 
@@ -840,14 +840,18 @@ def _serve(options: argparse.Namespace) -> int:
             workers = importlib.import_module(f"{__package__}.{name}" if __package__ else name)
         except ImportError:
             return _complain("--workers needs gunicorn: pip install 'bifrost-vllm[workers]'")
-        make = partial(_worker, config, recordings)
+        make = partial(_worker, config, options.config, recordings)
         return int(workers.run(make, options.host, options.port, options.workers, _GRACE_S))
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         return runner.run(_run(config, recordings, options))
 
 
-async def _worker(config: settings.Config, recordings: transports.Recordings | None) -> web.AppRunner:
-    return _runner(application(config, recordings))
+async def _worker(
+    config: settings.Config, file: Path | None, recordings: transports.Recordings | None
+) -> web.AppRunner:
+    """One of several processes; each reads the file anew, as gunicorn starts new ones after SIGHUP."""
+    now = None if file is None else _configuration(file)
+    return _runner(application(now or config, recordings))
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -2,8 +2,11 @@
 
 import importlib.util
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -13,6 +16,7 @@ MakeRunner = Callable[[], Awaitable[web.AppRunner]]
 
 _HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
 _METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX: Final = "bifrost-vllm-metrics-"
 
 
 class _Application(BaseApplication):  # type: ignore[misc]
@@ -35,19 +39,30 @@ class _Application(BaseApplication):  # type: ignore[misc]
 
 
 def run(make: MakeRunner, host: str, port: int, workers: int, grace_s: float) -> int:
-    """Serve until told to stop. Every process calls ``make``; the metrics of all are added up."""
-    with tempfile.TemporaryDirectory(prefix="bifrost-vllm-metrics-") as folder:
-        os.environ.setdefault(_METRICS_FOLDER, folder)
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        settings: dict[str, object] = {
-            "bind": [address],
-            "workers": workers,
-            "worker_class": f"aiohttp.Gunicorn{'UVLoop' if _HAS_UVLOOP else ''}WebWorker",
-            "graceful_timeout": int(grace_s * 2),
-            "proc_name": "bifrost-vllm",
-            "child_exit": _forget,
-        }
+    """Serve until told to stop. Every process calls ``make``; the metrics of all are added up.
+
+    The first call starts the program anew: prometheus_client looks for the
+    folder that the processes share when it is imported, and not later.
+    """
+    if _METRICS_FOLDER not in os.environ:
+        os.environ[_METRICS_FOLDER] = tempfile.mkdtemp(prefix=_PREFIX)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
+    folder = Path(os.environ[_METRICS_FOLDER])
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    settings: dict[str, object] = {
+        "bind": [address],
+        "workers": workers,
+        "worker_class": f"aiohttp.Gunicorn{'UVLoop' if _HAS_UVLOOP else ''}WebWorker",
+        "graceful_timeout": int(grace_s * 2),
+        "proc_name": "bifrost-vllm",
+        "child_exit": _forget,
+        "control_socket_disable": True,
+    }
+    try:
         _Application(make, settings).run()
+    finally:
+        if folder.name.startswith(_PREFIX):
+            shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
