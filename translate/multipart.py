@@ -8,13 +8,13 @@ bytes, which recordings are found by, and no form holds its own boundary.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from .plan import Body
 
-_ESCAPES: Final = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}
+_ESCAPES: Final[Mapping[int, str]] = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}
 _TYPE: Final = re.compile(r"[^\x00-\x1f\x7f]+")
 
 

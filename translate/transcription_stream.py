@@ -76,6 +76,7 @@ class TranscriptInterpreter:
             self._take_event(kind, document, at_ms, out)
             return out
         self.started |= listed is not None
+        self._identify(document)
         entries = [entry for entry in documents.as_array(listed) or () if isinstance(entry, Mapping)]
         fields = choices.plain_fields(document, _FRAME_FIELDS)
         for entry in entries:
@@ -103,10 +104,7 @@ class TranscriptInterpreter:
         return (Chunk(data, final=True),)
 
     def _remember(self, document: Document, payload: bytes) -> bool:
-        """Keep what the last event will tell; whether there was usage."""
-        for name in _IDENTITY:
-            if value := document.get(name):
-                self._identity[name] = value
+        """Keep what later events will tell; whether there was usage."""
         if self._call.raw_response and self._raw_size < _RAW_LIMIT:
             self._raw_size += len(payload)
             self._raw.append(raw_text(payload))
@@ -115,25 +113,31 @@ class TranscriptInterpreter:
             self._usage = usage
         return usage is not None
 
+    def _identify(self, document: Document) -> None:
+        for name in _IDENTITY:
+            if value := document.get(name):
+                self._identity[name] = value
+
     def _note(self, note: Note) -> None:
         self._notes[note] = None
 
     def _take_event(self, kind: str, document: Document, at_ms: int, out: list[Chunk]) -> None:
         """A frame that is one of OpenAI's events."""
+        if kind not in {DELTA, DONE}:
+            out.append(self._event(choices.plain_fields(document, ("extra_fields",)), at_ms))
+            return
+        self._identify(document)
         handled = {*_IDENTITY, "type", "usage"}
-        text = document.get("text")
         if kind == DELTA:
             fields = choices.plain_fields(document, {*handled, "delta"})
             self._hear(document.get("delta"), fields, at_ms, out)
-        elif kind == DONE:
-            if isinstance(text, str):
-                if self._whole_text not in {None, text}:
-                    self._note(Note("text", "dropped", "the server told the whole text twice"))
-                self._whole_text = text
-            self._wait(choices.plain_fields(document, {*handled, "text"}), at_ms, out)
-            self.finished = True
-        else:
-            out.append(self._event(choices.plain_fields(document, ("extra_fields",)), at_ms))
+            return
+        if isinstance(text := document.get("text"), str):
+            if self._whole_text not in {None, text}:
+                self._note(Note("text", "dropped", "the server told the whole text twice"))
+            self._whole_text = text
+        self._wait(choices.plain_fields(document, {*handled, "text"}), at_ms, out)
+        self.finished = True
 
     def _take_choice(self, entry: Document, fields: dict[str, object], at_ms: int, out: list[Chunk]) -> None:
         """A frame as vLLM sends it, where there is one choice."""

@@ -29,7 +29,9 @@ _OURS: Final[Mapping[str, str]] = {
     "file": "the request itself holds it",
     "stream": "the operation decides it",
 }
-_BRACKETED: Final = frozenset({"timestamp_granularities", "include"})
+_BRACKETED: Final = frozenset(
+    {"timestamp_granularities", "include", "known_speaker_names", "known_speaker_references"}
+)
 """Lists whose fields OpenAI spells with brackets; vLLM ignores ``timestamp_granularities`` without them."""
 
 _OPTIONS: Final = ("stream_options", "stream_include_usage", "stream_continuous_usage_stats")
@@ -68,7 +70,7 @@ def from_flat(flat: Document) -> Document | Failure:
     """
     request = taken_apart(flat, {"file": "input"})
     if not isinstance(request, Failure) and isinstance(named := request.get("fallbacks"), str):
-        value = documents.decode(named.encode(errors="surrogateescape"))
+        value = documents.decode(named.encode(errors="surrogatepass"))
         request["fallbacks"] = value if isinstance(value, list) else [named]
     return request
 
@@ -239,8 +241,8 @@ def _read(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
         notes.append(Note("duration", "converted", "text became a number"))
     if (usage := choices.usage(document.get("usage"))) is not None:
         answer["usage"] = usage
-    fields_about_it = extra_fields(call, request_model(request), spent_ms, notes=notes)
-    answer["extra_fields"] = {**fields_about_it, **_raw(reply, call)}
+    about = extra_fields(call, request_model(request), spent_ms, notes=notes)
+    answer["extra_fields"] = {**about, **_raw(reply, call)}
     return answer
 
 
