@@ -4,11 +4,24 @@ No function here does I/O, reads a clock or a setting, or changes what it was
 given. Trouble is a ``Failure``, returned.
 """
 
-from . import chat, documents, errors, models, sse, transcriptions
-from .conversation import Operation, converse
+from . import (
+    chat,
+    completions,
+    documents,
+    embeddings,
+    errors,
+    explanation,
+    models,
+    rerank,
+    sse,
+    transcriptions,
+)
+from .conversation import Operation, converse, never
+from .errors import unsupported
+from .explanation import explained
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
-from .registry import OPERATIONS
+from .registry import OPERATIONS, UNSUPPORTED
 from .types import (
     BifrostError,
     ChatRequest,
@@ -21,6 +34,7 @@ from .types import (
 
 __all__ = [
     "OPERATIONS",
+    "UNSUPPORTED",
     "BifrostError",
     "Body",
     "Call",
@@ -37,10 +51,17 @@ __all__ = [
     "TranscriptionInput",
     "TranscriptionRequest",
     "chat",
+    "completions",
     "converse",
     "documents",
+    "embeddings",
     "errors",
+    "explained",
+    "explanation",
     "models",
+    "never",
+    "rerank",
     "sse",
     "transcriptions",
+    "unsupported",
 ]

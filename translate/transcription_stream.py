@@ -23,120 +23,84 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from . import choices, documents, sse
-from .envelope import extra_fields, raw_text
-from .plan import Call, Chunk, Note
-from .tool_calls import keep
+from .chunks import FRAME_FIELDS, Chunks
+from .plan import Chunk, Note
 from .types import Document
 
 DELTA: Final = "transcript.text.delta"
 DONE: Final = "transcript.text.done"
 
 _MOST_SWALLOWED: Final = 256  # frames without text, in a row
-_RAW_LIMIT: Final = 1024 * 1024
-_IDENTITY: Final = ("id", "created", "model")
-_FRAME_FIELDS: Final = frozenset({*_IDENTITY, "object", "choices", "usage"})
-_EVENT_FIELDS: Final = frozenset({*_IDENTITY, "type", "delta", "text", "usage", "extra_fields"})
+_EVENT_FIELDS: Final = FRAME_FIELDS - {"object", "choices"} | {"type", "delta", "text", "extra_fields"}
 
 
 class TranscriptInterpreter:
-    """The frames of one streamed transcription, in order."""
+    """The frames of one streamed transcription, in order; ``chunks`` makes what clients get."""
 
     expected = "choices"
 
-    __slots__ = (
-        "_call", "_chunks", "_continuous", "_identity", "_last_at", "_model", "_notes", "_raw", "_raw_size",
-        "_said", "_swallowed", "_usage", "_waiting", "_whole_text", "finished", "started",
-    )  # fmt: skip
+    __slots__ = ("_chunks", "_said", "_swallowed", "_waiting", "_whole_text", "finished", "started")
 
-    def __init__(self, call: Call, model: str, continuous_usage: bool, notes: Sequence[Note]) -> None:
+    def __init__(self, chunks: Chunks) -> None:
         self.started = False
         self.finished = False  # the server has said its last word
-        self._call = call
-        self._model = model
-        self._continuous = continuous_usage
-        self._notes = dict.fromkeys(notes)  # in order, each once
-        self._identity: dict[str, object] = {}
+        self._chunks = chunks
         self._said: bytearray | None = bytearray()  # all text so far; None once it is too much
         self._whole_text: str | None = None  # the same, when the server itself has told it
-        self._usage: dict[str, object] | None = None
         self._waiting: dict[str, object] = {}  # fields of frames without text
         self._swallowed = 0
-        self._chunks = 0
-        self._last_at = 0
-        self._raw: list[str] = []
-        self._raw_size = 0
+
+    def repeat(self, payload: bytes, at_ms: int) -> Chunk | None:
+        return None
 
     def take(self, document: Mapping[str, object], payload: bytes, at_ms: int) -> Sequence[Chunk]:
         out: list[Chunk] = []
-        tells_usage = self._remember(document, payload)
         kind = document.get("type")
         listed = document.get("choices")
         if listed is None and isinstance(kind, str) and kind.startswith("transcript."):
             self.started = True
-            self._take_event(kind, document, at_ms, out)
+            self._take_event(kind, document, payload, at_ms, out)
             return out
         self.started |= listed is not None
-        self._identify(document)
+        self._chunks.remember(document, payload)
         entries = [entry for entry in documents.as_array(listed) or () if isinstance(entry, Mapping)]
-        fields = choices.plain_fields(document, _FRAME_FIELDS)
+        fields = choices.plain_fields(document, FRAME_FIELDS)
         for entry in entries:
             self._take_choice(entry, fields, at_ms, out)
             fields = {}
         self._wait(fields, at_ms, out)
-        self.finished |= tells_usage and not entries
+        self.finished |= not entries and bool(documents.as_object(document.get("usage")))
         return out
 
     def last(self, at_ms: int, notes: Sequence[Note]) -> Sequence[Chunk]:
-        self._notes |= dict.fromkeys(notes)
+        self._chunks.note_all(notes)
         text = self._whole_text
         if text is None and self._said is None:
-            self._note(Note("text", "dropped", f"more than {sse.LIMIT} bytes: the deltas have it"))
+            self._chunks.note(Note("text", "dropped", f"more than {sse.LIMIT} bytes: the deltas have it"))
         if text is None:
             text = (self._said or b"").decode(errors="surrogatepass")
-        data: dict[str, object] = {"type": DONE, "text": text}
-        if self._usage is not None:
-            data["usage"] = self._usage
-        data |= self._identity | self._waiting
-        fields = extra_fields(self._call, self._model, at_ms, self._chunks, self._notes)
-        if self._raw:
-            fields["raw_response"] = self._drain_raw()
-        data["extra_fields"] = fields
-        return (Chunk(data, final=True),)
+        data = {"type": DONE, "text": text, **self._chunks.identity, **self._waiting}
+        return (self._chunks.stamped_last(data, at_ms),)
 
-    def _remember(self, document: Document, payload: bytes) -> bool:
-        """Keep what later events will tell; whether there was usage."""
-        if self._call.raw_response and self._raw_size < _RAW_LIMIT:
-            self._raw_size += len(payload)
-            self._raw.append(raw_text(payload))
-        usage = choices.usage(document.get("usage"))
-        if usage is not None:
-            self._usage = usage
-        return usage is not None
-
-    def _identify(self, document: Document) -> None:
-        for name in _IDENTITY:
-            if value := document.get(name):
-                self._identity[name] = value
-
-    def _note(self, note: Note) -> None:
-        self._notes[note] = None
-
-    def _take_event(self, kind: str, document: Document, at_ms: int, out: list[Chunk]) -> None:
+    def _take_event(
+        self, kind: str, document: Document, payload: bytes, at_ms: int, out: list[Chunk]
+    ) -> None:
         """A frame that is one of OpenAI's events."""
         if kind not in {DELTA, DONE}:
-            out.append(self._event(choices.plain_fields(document, ("extra_fields",)), at_ms))
+            self._chunks.remember({}, payload)  # its id is not that of the stream
+            out.append(self._chunks.stamped(choices.plain_fields(document, ("extra_fields",)), at_ms))
             return
-        self._identify(document)
-        handled = {*_IDENTITY, "type", "usage"}
+        self._chunks.remember(document, payload)
+        handled = FRAME_FIELDS | {"type"}
         if kind == DELTA:
-            fields = choices.plain_fields(document, {*handled, "delta"})
+            fields = choices.plain_fields(document, handled | {"delta"})
             self._hear(document.get("delta"), fields, at_ms, out)
             return
         if isinstance(text := document.get("text"), str):
             if self._whole_text not in {None, text}:
-                self._note(Note("text", "dropped", "the server told the whole text twice"))
+                self._chunks.note(Note("text", "dropped", "the server told the whole text twice"))
             self._whole_text = text
-        self._wait(choices.plain_fields(document, {*handled, "text"}), at_ms, out)
+        self._wait(choices.plain_fields(document, handled | {"text"}), at_ms, out)
         self.finished = True
 
     def _take_choice(self, entry: Document, fields: dict[str, object], at_ms: int, out: list[Chunk]) -> None:
@@ -145,7 +109,7 @@ class TranscriptInterpreter:
         for source, handled in ((entry, "delta"), (delta, "content")):
             for name, value in choices.plain_fields(source, (handled,)).items():
                 if name in fields:
-                    self._note(Note(name, "dropped", "a frame said it twice"))
+                    self._chunks.note(Note(name, "dropped", "a frame said it twice"))
                 fields[name] = value
         self._hear(delta.get("content"), fields, at_ms, out)
 
@@ -174,28 +138,13 @@ class TranscriptInterpreter:
         self._swallowed += bool(fields)
         for name, value in fields.items():
             if name in _EVENT_FIELDS:
-                self._note(Note(name, "dropped", "an event has something else by that name"))
+                self._chunks.note(Note(name, "dropped", "an event has something else by that name"))
             else:
-                keep(self._waiting, name, choices.joined(self._waiting.get(name), value), self._note)
+                longer = choices.joined(self._waiting.get(name), value)
+                choices.keep(self._waiting, name, longer, self._chunks.note)
 
     def _flush(self, at_ms: int, out: list[Chunk], text: str = "") -> None:
         """An event with ``text`` and all that waits."""
-        data: dict[str, object] = {"type": DELTA, "delta": text, **self._identity, **self._waiting}
-        if self._continuous and self._usage is not None:
-            data["usage"] = self._usage
+        data = {"type": DELTA, "delta": text, **self._chunks.identity, **self._waiting}
         self._waiting, self._swallowed = {}, 0
-        out.append(self._event(data, at_ms))
-
-    def _event(self, data: dict[str, object], at_ms: int) -> Chunk:
-        fields = extra_fields(self._call, self._model, at_ms - self._last_at, self._chunks)
-        if self._raw:
-            fields["raw_response"] = self._drain_raw()
-        data["extra_fields"] = fields
-        self._chunks += 1
-        self._last_at = at_ms
-        return Chunk(data)
-
-    def _drain_raw(self) -> str:
-        text = "\n\n".join(self._raw)
-        self._raw, self._raw_size = [], 0
-        return text
+        out.append(self._chunks.stamped(data, at_ms))

@@ -8,12 +8,14 @@ field of its own.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from . import choices, documents, errors, multipart
+from .chunks import Chunks
 from .envelope import extra_fields, raw_json
+from .exchange import opened
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
 from .parameters import merged
@@ -84,6 +86,12 @@ def plan(request: Document, call: Call) -> Plan | Failure:
     return Plan("POST", PATH if call.path is None else call.path, body)
 
 
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request."""
+    form = _form(request, call)
+    return () if isinstance(form, Failure) else form.notes
+
+
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
     """The answer in Bifrost's form; ``spent_ms`` is the time of all attempts."""
     outcome = _read(request, reply, spent_ms, call)
@@ -97,17 +105,15 @@ def fold(request: Document, head: HeadLike, call: Call) -> Fold:
     model = request_model(request)
     form = _form(request, call)
     continuous, notes = (False, []) if isinstance(form, Failure) else (form.continuous_usage, form.notes)
-    return choose(head, call, model, TranscriptInterpreter(call, model, continuous, notes))
+    chunks = Chunks(call, "transcription.chunk", model, continuous, notes)
+    return choose(head, call, model, TranscriptInterpreter(chunks))
 
 
 def _form(request: Document, call: Call) -> _Form | Failure:
-    model = request_model(request)
-    if not model.strip():
-        return errors.invalid("model is required", "model")
-    params = request.get("params")
-    params = {} if params is None else documents.as_object(params)
-    if params is None:
-        return errors.invalid("params must be an object", "params")
+    head = opened(request)
+    if isinstance(head, Failure):
+        return head
+    model, params = head
     notes: list[Note] = []
     file = _file(request.get("input"), notes)
     if isinstance(file, Failure):

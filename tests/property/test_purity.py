@@ -12,7 +12,7 @@ TRANSLATE = sorted((ROOT / "translate").glob("*.py"))
 
 ALLOWED = {
     "base64", "binascii", "collections", "collections.abc", "dataclasses", "decimal", "enum", "functools", "hashlib", "itertools",
-    "json", "json.encoder", "math", "msgspec", "re", "struct", "typing", "typing_extensions",
+    "json", "json.encoder", "math", "msgspec", "re", "shlex", "struct", "typing", "typing_extensions",
 }  # fmt: skip
 """Modules that compute and nothing else."""
 
