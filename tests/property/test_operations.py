@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
@@ -16,13 +16,18 @@ from tests.operation_strategies import KINDS, Kind
 from tests.property.judgement import assert_well_formed, encoded, same, wire
 from tests.property.test_chat_request import accounted, body_of, found, layers, steps
 from translate import OPERATIONS, Operation, converse, documents
+from translate.envelope import translation_notes
 from translate.errors import http_status
+from translate.explanation import Style, explained, written
 from translate.plan import Call, Failure, Plan
 from translate.types import RequestType
 from transports.base import Cut, Reply
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=repr)
 each_operation = pytest.mark.parametrize("operation", sorted(OPERATIONS))
+
+few = settings(max_examples=max(settings().max_examples // 3, 1))
+STYLES: tuple[Style, ...] = ("text", "json", "curl")
 
 # What has a rule of its own, on purpose not read from the code.
 RULED = {
@@ -82,12 +87,13 @@ def planned(kind: Kind, request: Mapping[str, object]) -> Plan:
 
 
 def ledger(kind: Kind, request: Mapping[str, object]) -> list[dict[str, str]]:
-    """What the client is told of the request, by a reply about which there is nothing to tell."""
+    """What the client is told of the request: by a reply about which there is nothing to tell, or without any."""
     row, call = plain(kind)
     body = b'{"choices":[{"text":""}],"data":[],"results":[]}'
     answer = row.parse(request, Reply(200, {}, body), 0, call)
     assert not isinstance(answer, Failure)
     notes: list[dict[str, str]] = wire(answer)["extra_fields"].get("translation_notes", [])
+    assert notes == wire(translation_notes(row.noted(request, call)))
     return notes
 
 
@@ -101,23 +107,30 @@ def members(flat: Mapping[str, object], name: str) -> Mapping[str, object]:
 
 
 @each_operation
-@given(st.data())
+@few
+@given(operations.anything, st.data())
 def test_any_object_becomes_a_request_a_plan_or_a_refusal_purely(
-    operation: RequestType, data: DataObject
+    operation: RequestType, flat: dict[str, object], data: DataObject
 ) -> None:
     row, call = OPERATIONS[operation], data.draw(some.calls_of(operation))
-    flat = data.draw(operations.anything)
     before = copy.deepcopy(flat)
     request = row.from_flat(flat)
     assert same(flat, before)
-    for asked_for in (flat, request):
+    for asked_for in (flat, {**SOUND, **flat}, request):
         if isinstance(asked_for, Failure):
             assert http_status(asked_for.error) == 400
+            continue
+        before = copy.deepcopy(dict(asked_for))
+        plan = row.plan(asked_for, call)
+        assert same(asked_for, before)
+        explanation = explained(row, asked_for, call)
+        if isinstance(plan, Failure):
+            assert http_status(plan.error) == 400
+            assert explanation == plan
         else:
-            before = copy.deepcopy(dict(asked_for))
-            plan = row.plan(asked_for, call)
-            assert same(asked_for, before)
-            assert isinstance(plan, Plan) or http_status(plan.error) == 400
+            assert not isinstance(explanation, Failure)
+            assert explanation["body"] == (None if plan.body is None else plan.body.data.decode())
+            assert all(written(explanation, style).encode() for style in STYLES)
 
 
 def assert_planned_or_refused(kind: Kind, data: DataObject, *asked_for: Mapping[str, object]) -> None:
@@ -147,14 +160,13 @@ def assert_planned_or_refused(kind: Kind, data: DataObject, *asked_for: Mapping[
 
 
 @each_kind
-@given(st.data())
-def test_a_request_is_planned_or_refused_with_a_place_purely(kind: Kind, data: DataObject) -> None:
-    assert_planned_or_refused(kind, data, data.draw(operations.requests(kind)))
-
-
-@each_kind
-@given(st.data())
-def test_a_flat_request_is_planned_or_refused_with_a_place_purely(kind: Kind, data: DataObject) -> None:
+@given(st.data(), st.booleans())
+def test_a_request_is_planned_or_refused_with_a_place_purely(
+    kind: Kind, data: DataObject, is_flat: bool
+) -> None:
+    if not is_flat:
+        assert_planned_or_refused(kind, data, data.draw(operations.requests(kind)))
+        return
     flat = data.draw(operations.flat_requests(kind))
     before = copy.deepcopy(flat)
     request = plain(kind)[0].from_flat(flat)
@@ -167,30 +179,27 @@ def test_a_flat_request_is_planned_or_refused_with_a_place_purely(kind: Kind, da
 
 
 @each_kind
-@given(st.data(), some.python_values)
-def test_a_value_that_is_no_json_is_a_refusal_or_is_sent_as_json(
-    kind: Kind, data: DataObject, value: object
-) -> None:
+@given(some.python_values)
+def test_a_value_that_is_no_json_is_a_refusal_or_is_sent_as_json(kind: Kind, value: object) -> None:
     row, call = plain(kind)
-    request = data.draw(operations.requests(kind))
     odds: list[dict[str, object]] = [{"params": {"x_value": value}}]
     odds += [{name: odd} for name in kind.inputs.values() for odd in (value, [value])]
     for odd in odds:
-        plan = row.plan({**request, **odd}, call)
+        plan = row.plan({**SOUND, **odd}, call)
         if isinstance(plan, Plan):
             body_of(plan)
         else:
             assert plan.error["error"].get("param"), plan.error
 
 
+FLAT: Mapping[str, object] = {"prompt": "p", "input": "p", "query": "q", "documents": ["d"]}
+
+
 @each_kind
-@given(st.data(), some.texts, some.json_values)
-def test_an_unknown_parameter_is_forwarded_verbatim(
-    kind: Kind, data: DataObject, name: str, value: object
-) -> None:
+@given(some.texts, some.json_values)
+def test_an_unknown_parameter_is_forwarded_verbatim(kind: Kind, name: str, value: object) -> None:
     assume(name not in RULED and wire(value) is not None)
-    flat = data.draw(operations.flat_requests(kind, wrong=False))
-    flat = {key: member for key, member in flat.items() if key not in {"extra_body", "params", name}}
+    flat = {"model": "m"} | {given_name: FLAT[given_name] for given_name in kind.given}
     for given_here in (
         {**flat, name: value},
         {**flat, "extra_body": {name: value}},
@@ -206,8 +215,7 @@ def test_an_unknown_parameter_is_forwarded_verbatim(
 def test_parameters_go_out_as_the_client_spelled_them(kind: Kind, text: some.Spelling) -> None:
     value = documents.decode(text.source.encode())
     assume(value is not None)
-    given_inputs = {"prompt": "p", "input": "p", "query": "q", "documents": ["d"]}
-    flat = {"model": "m", "x_vendor": value} | {name: given_inputs[name] for name in kind.given}
+    flat = {"model": "m", "x_vendor": value} | {name: FLAT[name] for name in kind.given}
     plan = planned(kind, asked(kind, flat))
     assert plan.body is not None
     out = documents.decode_object(plan.body.data)
@@ -217,11 +225,17 @@ def test_parameters_go_out_as_the_client_spelled_them(kind: Kind, text: some.Spe
 
 @each_kind
 @given(st.data())
-def test_what_was_sent_and_the_ledger_account_for_every_member(kind: Kind, data: DataObject) -> None:
+def test_what_was_sent_and_the_ledger_account_for_every_member_and_no_other(
+    kind: Kind, data: DataObject
+) -> None:
     flat = data.draw(operations.flat_requests(kind, wrong=False))
     request = asked(kind, flat)
     body = body_of(planned(kind, request))
     noted = [note["param"] for note in ledger(kind, request)]
+    layered = [*layers(flat), members(flat, "params")]
+    for param in noted:
+        path = steps(param)
+        assert any(found(layer, path) and path[0] in layer for layer in layered), param
     for name, value in flat.items():
         own = name in {"model", "fallbacks", "stream", "extra_body", "params"}
         assert own or accounted(name, value, body, noted), (name, noted)
@@ -230,18 +244,6 @@ def test_what_was_sent_and_the_ledger_account_for_every_member(kind: Kind, data:
         for name, value in members(flat, layer).items():
             outdone = value is None and flat.get(name) is not None
             assert outdone or accounted(name, value, body, inside), (name, noted)
-
-
-@each_kind
-@given(st.data())
-def test_the_ledger_names_only_what_the_client_sent(kind: Kind, data: DataObject) -> None:
-    flat = data.draw(operations.flat_requests(kind, wrong=False))
-    request = asked(kind, flat)
-    planned(kind, request)
-    inside = [*layers(flat), members(flat, "params")]
-    for note in ledger(kind, request):
-        path = steps(note["param"])
-        assert any(found(layer, path) and path[0] in layer for layer in inside), note
 
 
 # -- any reply -------------------------------------------------------------------------------------
@@ -348,6 +350,7 @@ BODIES = st.sampled_from([*some.ERROR_BODIES, b'{"results":[{"index":0,"score":1
 
 
 @each_operation
+@few
 @given(st.data(), MISSING | some.statuses, MISSING | some.statuses)
 def test_a_conversation_asks_twice_at_most_and_the_same(
     operation: RequestType, data: DataObject, first: int, second: int
