@@ -164,11 +164,11 @@ cuts: SearchStrategy[Cut | None] = st.none() | st.builds(
 
 
 @st.composite
-def calls(draw: DrawFn, streaming: bool) -> Call:
+def calls(draw: DrawFn, streaming: bool, operation: RequestType | None = None) -> Call:
     """How a request is to be translated."""
     kind: RequestType = "chat_completion_stream" if streaming else "chat_completion"
     return Call(
-        kind,
+        operation or kind,
         path=draw(st.sampled_from([None, "/custom/chat"])),
         raw_request=draw(st.booleans()),
         raw_response=draw(st.booleans()),
@@ -491,14 +491,19 @@ def answers(draw: DrawFn) -> Answer:
     )
 
 
-conversations: SearchStrategy[Conversation] = st.builds(
-    Conversation,
-    st.lists(answers(), min_size=1, max_size=3),
-    st.sampled_from(USAGES),
-    more=st.sampled_from(
-        [{}, {"kv_transfer_params": {"a": 1}}, {"service_tier": "auto", "prompt_token_ids": [1]}]
-    ),
-)
+def conversations_of(most: int) -> SearchStrategy[Conversation]:
+    """What is really said in at most so many choices, whatever the spelling."""
+    return st.builds(
+        Conversation,
+        st.lists(answers(), min_size=1, max_size=most),
+        st.sampled_from(USAGES),
+        more=st.sampled_from(
+            [{}, {"kv_transfer_params": {"a": 1}}, {"service_tier": "auto", "prompt_token_ids": [1]}]
+        ),
+    )
+
+
+conversations: SearchStrategy[Conversation] = conversations_of(3)
 """What is really said, whatever the spelling."""
 
 # -- unary replies ---------------------------------------------------------------------------------
@@ -794,9 +799,9 @@ def _entries(draw: DrawFn, index: int, answer: Answer) -> tuple[list[dict[str, J
 
 
 @st.composite
-def scripts(draw: DrawFn) -> Script:
-    """A sound stream, in the spelling of some server."""
-    said = draw(conversations)
+def scripts(draw: DrawFn, most: int = 3) -> Script:
+    """A sound stream of at most so many choices, in the spelling of some server."""
+    said = draw(conversations_of(most))
     queues: list[list[dict[str, JSON]]] = []
     truths: list[list[ToolCall]] = []
     for index, answer in enumerate(said.answers):

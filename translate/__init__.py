@@ -4,12 +4,12 @@ No function here does I/O, reads a clock or a setting, or changes what it was
 given. Trouble is a ``Failure``, returned.
 """
 
-from . import chat, completions, documents, embeddings, errors, models, rerank, sse
+from . import chat, completions, documents, embeddings, errors, models, rerank, responses, sse
 from .conversation import Operation, converse, never
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
 from .registry import OPERATIONS
-from .types import BifrostError, ChatRequest, Document, ExtraFields, RequestType
+from .types import BifrostError, ChatRequest, Document, ExtraFields, RequestType, ResponsesRequest
 
 __all__ = [
     "OPERATIONS",
@@ -26,6 +26,7 @@ __all__ = [
     "Operation",
     "Plan",
     "RequestType",
+    "ResponsesRequest",
     "chat",
     "completions",
     "converse",
@@ -35,5 +36,6 @@ __all__ = [
     "models",
     "never",
     "rerank",
+    "responses",
     "sse",
 ]

@@ -46,7 +46,12 @@ def assert_well_formed(error: BifrostError) -> None:
         assert isinstance(field.get(name, ""), str), name
     fields = error.get("extra_fields", {})
     assert fields["provider"] == "vllm"
-    assert fields["request_type"] in {"chat_completion", "chat_completion_stream"}
+    assert fields["request_type"] in {
+        "chat_completion",
+        "chat_completion_stream",
+        "responses",
+        "responses_stream",
+    }
     assert 400 <= http_status(error) <= 599
     assert isinstance(error.get("status_code", 400), int)
     wire(error)
