@@ -76,6 +76,7 @@ def _everywhere(path: str) -> tuple[str, ...]:
 
 ROUTES: Final = (
     Route("POST", _everywhere("chat/completions"), "chat_completion", "chat_completion_stream"),
+    Route("POST", _everywhere("responses"), "responses", "responses_stream"),
     Route("POST", _everywhere("completions"), "text_completion", "text_completion_stream"),
     Route("POST", _everywhere("embeddings"), "embedding"),
     Route("POST", ("/v1/rerank",), "rerank"),
@@ -402,12 +403,15 @@ async def _write(response: web.StreamResponse, batch: Sequence[translate.Chunk |
     ended = False
     for event in batch:
         if isinstance(event, Failure):
-            frames += sse.frame(_encoded(secrets.hide(event.error, job.endpoint.api_key)))
+            frames += sse.frame(_encoded(secrets.hide(event.error, job.endpoint.api_key)), event.event)
             ended = True
         else:
-            frames += sse.frame(_encoded(event.data))
+            data: object = event.data
+            if event.event == "response.failed":  # it tells the error
+                data = secrets.hide(data, job.endpoint.api_key)
+            frames += sse.frame(_encoded(data), event.event)
             if event.final:
-                frames += sse.DONE
+                frames += b"" if event.event else sse.DONE
                 ended = True
     await response.write(bytes(frames))
     if ended:  # before the rest of the upstream body is read

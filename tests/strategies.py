@@ -500,14 +500,19 @@ def answers(draw: DrawFn) -> Answer:
     )
 
 
-conversations: SearchStrategy[Conversation] = st.builds(
-    Conversation,
-    st.lists(answers(), min_size=1, max_size=3),
-    st.sampled_from(USAGES),
-    more=st.sampled_from(
-        [{}, {"kv_transfer_params": {"a": 1}}, {"service_tier": "auto", "prompt_token_ids": [1]}]
-    ),
-)
+def conversations_of(most: int) -> SearchStrategy[Conversation]:
+    """What is really said in at most so many choices, whatever the spelling."""
+    return st.builds(
+        Conversation,
+        st.lists(answers(), min_size=1, max_size=most),
+        st.sampled_from(USAGES),
+        more=st.sampled_from(
+            [{}, {"kv_transfer_params": {"a": 1}}, {"service_tier": "auto", "prompt_token_ids": [1]}]
+        ),
+    )
+
+
+conversations: SearchStrategy[Conversation] = conversations_of(3)
 """What is really said, whatever the spelling."""
 
 # -- unary replies ---------------------------------------------------------------------------------
@@ -813,9 +818,9 @@ def _entries(draw: DrawFn, index: int, answer: Answer) -> tuple[list[dict[str, J
 
 
 @st.composite
-def scripts(draw: DrawFn) -> Script:
-    """A sound stream, in the spelling of some server."""
-    said = draw(conversations)
+def scripts(draw: DrawFn, most: int = 3) -> Script:
+    """A sound stream of at most so many choices, in the spelling of some server."""
+    said = draw(conversations_of(most))
     queues: list[list[dict[str, JSON]]] = []
     truths: list[list[ToolCall]] = []
     for index, answer in enumerate(said.answers):
