@@ -23,7 +23,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -42,6 +42,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
         failures,
         fallbacks,
         fleet,
+        forms,
         header_settings,
         headers,
         keys,
@@ -70,6 +71,7 @@ else:  # installed
         failures,
         fallbacks,
         fleet,
+        forms,
         header_settings,
         headers,
         keys,
@@ -105,12 +107,16 @@ _INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_erro
 
 
 class Route(NamedTuple):
-    """One row of the HTTP interface; ``streamed`` is what ``"stream": true`` asks for."""
+    """One row of the HTTP interface; ``streamed`` is what ``"stream": true`` asks for.
+
+    With ``form``, what clients send is not JSON but a form with a file.
+    """
 
     method: str
     paths: tuple[str, ...]
     operation: translate.RequestType
     streamed: translate.RequestType | None = None
+    form: bool = False
 
 
 def _everywhere(path: str) -> tuple[str, ...]:
@@ -119,9 +125,11 @@ def _everywhere(path: str) -> tuple[str, ...]:
 
 ROUTES: Final = (
     Route("POST", _everywhere("chat/completions"), "chat_completion", "chat_completion_stream"),
+    Route("POST", _everywhere("responses"), "responses", "responses_stream"),
     Route("POST", _everywhere("completions"), "text_completion", "text_completion_stream"),
     Route("POST", _everywhere("embeddings"), "embedding"),
     Route("POST", ("/v1/rerank",), "rerank"),
+    Route("POST", _everywhere("audio/transcriptions"), "transcription", "transcription_stream", form=True),
 )
 
 _LIST_MODELS: Final = translate.Call("list_models")
@@ -214,7 +222,7 @@ class Gateway:
         seen.operation = route.operation
         try:
             async with self._admission.turn():
-                flat = await self._asked(request)
+                flat = await self._asked(route, request)
                 inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, request, flat)
                 if isinstance(inquiry, Failure):
                     return _failed(inquiry, seen)
@@ -225,7 +233,7 @@ class Gateway:
                     return await self._whole(inquiry, request)
                 return await self._stream(inquiry, request)
         except FullError:
-            response = _failed(Failure(refusals.overloaded()), seen)
+            response = _failed(_own(refusals.overloaded()), seen)
             response.headers["retry-after"] = str(limits.RETRY_AFTER_S)
             return response
 
@@ -264,7 +272,7 @@ class Gateway:
         request[_SEEN].operation = "list_models"
         chosen = keys.choose_all(self.config, request.query.get("provider", ""), _pin(request))
         if isinstance(chosen, keys.Refusal):
-            return _failed(Failure(refusals.unroutable(chosen.message)), request[_SEEN])
+            return _failed(_own(refusals.unroutable(chosen.message)), request[_SEEN])
         raw = self._wants("x-bf-send-back-raw-response", request, self.config.send_back_raw_response)
         call = replace(_LIST_MODELS, raw_response=raw)
         jobs: list[Job] = []
@@ -297,12 +305,14 @@ class Gateway:
             request_type = route.streamed
         return _failed(errors.unsupported(request_type), request[_SEEN])
 
-    async def _asked(self, request: web.Request) -> translate.Document | Failure:
+    async def _asked(self, route: Route, request: web.Request) -> translate.Document | Failure:
         """What the client asks, as one flat object."""
         limit = self.config.request_limit
         if (request.content_length or 0) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
         try:
+            if route.form:
+                return await _form(request, limit)
             body = await request.read()
         except web.RequestPayloadError as error:
             return errors.rejected("invalid compressed request body", 400, cause=str(error))
@@ -454,7 +464,7 @@ class Gateway:
         except TimeoutError:
             if limit is None or not deadline.expired():
                 raise
-            return errors.stamp(Failure(refusals.first_event_late(limit)), job.call, step.model)
+            return errors.stamp(_own(refusals.first_event_late(limit)), job.call, step.model)
         return None
 
     @contextmanager
@@ -539,13 +549,15 @@ class Relay:
             if isinstance(event, Failure):
                 self.seen.error = event.error
                 error = client_errors.presentable(_hidden(event.error, job))
-                frames += sse.frame(_encoded(error))
+                frames += sse.frame(_encoded(error), event.event)
                 ended = True
             else:
-                frames += sse.frame(_encoded(event.data))
+                failed = event.event == "response.failed"  # it tells the error
+                data = _hidden(event.data, job) if failed else event.data
+                frames += sse.frame(_encoded(data), event.event)
                 if event.final:
                     self.seen.used(event.data)
-                    frames += sse.DONE
+                    frames += b"" if event.event else sse.DONE
                     ended = True
         self.seen.event()
         await self._send(bytes(frames))
@@ -582,7 +594,7 @@ def _moment() -> attempts.Moment:
 
 def _given_up(given_up: attempts.GiveUp, inquiry: Inquiry) -> Failure:
     """The error for the client; what was made here does not know yet which request it answers."""
-    failure = Failure(given_up.error)  # type: ignore[arg-type]
+    failure = _own(given_up.error)
     if not given_up.own:
         return failure
     return errors.stamp(failure, translate.Call(inquiry.request_type), inquiry.ask.model)
@@ -600,6 +612,32 @@ async def _asks_for_stream(request: web.Request) -> bool:
     return not isinstance(flat, Failure) and (
         flat.get("stream") is True or flat.get("stream_format") == "sse"
     )
+
+
+async def _form(request: web.Request, limit: int) -> translate.Document | Failure:
+    """A form with a file, read as it comes, so that the file is never held twice."""
+    boundary = forms.boundary(request.headers.get("content-type", ""))
+    if isinstance(boundary, forms.Unreadable):
+        return _no_form(boundary)
+    reader = forms.Reader(boundary)
+    async for data in request.content.iter_any():
+        if request.content.total_bytes > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, request.content.total_bytes)
+        if fault := reader.feed(data):
+            return _no_form(fault)
+    form = reader.close()
+    if isinstance(form, forms.Unreadable):
+        return _no_form(form)
+    return {**form, "stream": form.get("stream") == "true"}
+
+
+def _no_form(fault: forms.Unreadable) -> Failure:
+    return _client_fault(f"failed to parse multipart form: {fault.reason}", 400)
+
+
+def _own(error: Mapping[str, object]) -> Failure:
+    """An error document of ``routing``, which does not know the translators' name for it."""
+    return Failure(cast("translate.BifrostError", error))
 
 
 def _flat(body: bytes) -> translate.Document | Failure:
@@ -693,11 +731,11 @@ def _guarding(gateway: Gateway) -> Middleware:
         if verdict.status is not None:
             return web.Response(status=verdict.status)
         if (refused := auth.refused(config.auth, request.method, request.path, pairs)) is not None:
-            response = _failed(Failure(refused), request[_SEEN])
+            response = _failed(_own(refused), request[_SEEN])
             response.headers["www-authenticate"] = auth.CHALLENGE
             return response
         if unmet := header_settings.unmet(config.required_headers, pairs):
-            return _failed(Failure(refusals.unmet_headers(unmet)), request[_SEEN])
+            return _failed(_own(refusals.unmet_headers(unmet)), request[_SEEN])
         return await handler(request)
 
     return guard

@@ -4,14 +4,35 @@ No function here does I/O, reads a clock or a setting, or changes what it was
 given. Trouble is a ``Failure``, returned.
 """
 
-from . import chat, completions, documents, embeddings, errors, explanation, models, rerank, sse
+from . import (
+    chat,
+    completions,
+    documents,
+    embeddings,
+    errors,
+    explanation,
+    models,
+    rerank,
+    responses,
+    sse,
+    transcriptions,
+)
 from .conversation import Operation, converse, never
 from .errors import unsupported
 from .explanation import explained
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
 from .registry import OPERATIONS, UNSUPPORTED
-from .types import BifrostError, ChatRequest, Document, ExtraFields, RequestType
+from .types import (
+    BifrostError,
+    ChatRequest,
+    Document,
+    ExtraFields,
+    RequestType,
+    ResponsesRequest,
+    TranscriptionInput,
+    TranscriptionRequest,
+)
 
 __all__ = [
     "OPERATIONS",
@@ -29,6 +50,9 @@ __all__ = [
     "Operation",
     "Plan",
     "RequestType",
+    "ResponsesRequest",
+    "TranscriptionInput",
+    "TranscriptionRequest",
     "chat",
     "completions",
     "converse",
@@ -40,6 +64,8 @@ __all__ = [
     "models",
     "never",
     "rerank",
+    "responses",
     "sse",
+    "transcriptions",
     "unsupported",
 ]

@@ -18,10 +18,14 @@ RequestType = Literal[
     "list_models",
     "chat_completion",
     "chat_completion_stream",
+    "responses",
+    "responses_stream",
     "text_completion",
     "text_completion_stream",
     "embedding",
     "rerank",
+    "transcription",
+    "transcription_stream",
 ]
 """The operations that have translators; Bifrost's names."""
 
@@ -42,7 +46,9 @@ class BifrostError(TypedDict):
 
     ``is_bifrost_error`` is true when the fault arose on this side of the
     server. The HTTP status is ``status_code``; without one it is 400 when
-    ``is_bifrost_error`` is false, else 500.
+    ``is_bifrost_error`` is false, else 500. Inside a stream of the Responses
+    API it is OpenAI's ``error`` event as well: ``type`` is ``error``, and
+    ``code``, ``message``, ``param`` and ``sequence_number`` are there.
     """
 
     is_bifrost_error: bool
@@ -50,6 +56,10 @@ class BifrostError(TypedDict):
     status_code: NotRequired[int]
     type: NotRequired[str]
     event_id: NotRequired[str]
+    code: NotRequired[str | None]
+    message: NotRequired[str]
+    param: NotRequired[str | None]
+    sequence_number: NotRequired[int]
     extra_fields: NotRequired[Mapping[str, object]]
 
 
@@ -89,6 +99,16 @@ class ChatRequest(TypedDict):
     fallbacks: NotRequired[Sequence[object]]
 
 
+class ResponsesRequest(TypedDict):
+    """A Bifrost Responses request. ``params`` may hold ``extra_params``."""
+
+    model: str
+    input: str | Sequence[Document]
+    provider: NotRequired[str]
+    params: NotRequired[Document]
+    fallbacks: NotRequired[Sequence[object]]
+
+
 class TextCompletionRequest(TypedDict):
     """A Bifrost text completion request: ``input`` is the prompt, or several, as text or token ids."""
 
@@ -115,6 +135,28 @@ class RerankRequest(TypedDict):
     model: str
     query: str
     documents: Sequence[str | Document]
+    provider: NotRequired[str]
+    params: NotRequired[Document]
+    fallbacks: NotRequired[Sequence[object]]
+
+
+class TranscriptionInput(TypedDict):
+    """The audio of a transcription request.
+
+    Without a ``filename`` one is chosen by how the bytes begin; without a
+    ``content_type`` it is ``application/octet-stream``.
+    """
+
+    file: bytes
+    filename: NotRequired[str]
+    content_type: NotRequired[str]
+
+
+class TranscriptionRequest(TypedDict):
+    """A Bifrost transcription request. ``params`` may hold ``extra_params``."""
+
+    model: str
+    input: TranscriptionInput
     provider: NotRequired[str]
     params: NotRequired[Document]
     fallbacks: NotRequired[Sequence[object]]
