@@ -1,4 +1,4 @@
-"""Keeping a key's value out of what the client reads."""
+"""Keeping the values of keys out of what clients read."""
 
 import json
 from collections.abc import Mapping
@@ -9,18 +9,24 @@ _DEEPEST: Final = 64
 _HIDDEN: Final = "***"
 
 
-def hide(value: object, secret: str) -> object:
-    """``value``, a JSON value, with ``***`` wherever one of its texts holds ``secret``.
+def hide(value: object, *secrets: str) -> object:
+    """``value``, a JSON value, with ``***`` wherever one of its texts holds one of ``secrets``.
 
-    The secret is found as it is and as JSON spells it inside a text. What is
+    A secret is found as it is and as JSON spells it inside a text. What is
     nested too deeply to be searched is hidden as a whole.
     """
-    if len(secret) < _SHORTEST:
-        return value
-    return _hide(value, (secret, json.dumps(secret)[1:-1]), _DEEPEST)
+    spellings = tuple(
+        dict.fromkeys(
+            spelling
+            for secret in sorted(secrets, key=len, reverse=True)
+            if len(secret) >= _SHORTEST
+            for spelling in (secret, json.dumps(secret)[1:-1])
+        )
+    )
+    return _hide(value, spellings, _DEEPEST) if spellings else value
 
 
-def _hide(value: object, spellings: tuple[str, str], depth: int) -> object:
+def _hide(value: object, spellings: tuple[str, ...], depth: int) -> object:
     match value:
         case str():
             for spelling in spellings:

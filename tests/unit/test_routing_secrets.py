@@ -35,3 +35,8 @@ def test_what_is_nested_too_deeply_is_hidden_as_a_whole() -> None:
         assert isinstance(hidden, list)
         (hidden,) = hidden
     assert hidden == "***"
+
+
+def test_several_secrets_and_the_longest_first() -> None:
+    assert hide({"m": "sk-abc-def sk-abc other"}, "sk-abc", "", "sk-abc-def", "oth") == {"m": "*** *** other"}
+    assert hide("sk-abc", "sk-abc", "***") == "***"
