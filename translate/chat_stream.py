@@ -14,17 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from . import choices, documents
-from .envelope import extra_fields, raw_text
-from .plan import Call, Chunk, Note
-from .tool_calls import ToolCalls, keep
+from .chunks import FRAME_FIELDS, Chunks
+from .plan import Chunk, Note
+from .repetition import Repetition, learned
+from .tool_calls import ToolCalls
 from .types import Document
 
 _MOST_CHOICES: Final = 16_384
+_MOST_LESSONS: Final = 64  # repetitions learnt in one stream
 _MOST_SWALLOWED: Final = 256  # frames of one choice, in a row
-_RAW_LIMIT: Final = 1024 * 1024
-_FRAME_FIELDS: Final = frozenset(
-    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint"}
-)
 _CHOICE_FIELDS: Final = frozenset({"index", "delta", "message", "finish_reason", "logprobs"})
 _DELTA_FIELDS_WITHOUT_THOUGHT: Final = frozenset({"role", "content", "tool_calls"})
 _DELTA_FIELDS: Final = _DELTA_FIELDS_WITHOUT_THOUGHT | {"reasoning", "reasoning_content", "reasoning_details"}
@@ -42,43 +40,31 @@ class _Choice:
         self.others: dict[str, object] = {}  # the same for fields that we do not know
         self.with_finish: dict[str, object] = {}  # what the server said beside the finish reason
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing waits for the next chunk, and there may be one."""
+        return self.finish_reason is self.logprobs is None and not self.others
+
 
 class ChatInterpreter:
-    """The frames of one streamed chat, in order."""
+    """The frames of one streamed chat, in order; ``chunks`` makes what clients get."""
 
     expected = "choices"
 
     __slots__ = (
-        "_call", "_choices", "_choices_asked", "_chunks", "_continuous", "_finished", "_finishing",
-        "_identity", "_last_at", "_model", "_notes", "_raw", "_raw_request", "_raw_size", "_trailing",
-        "_usage",
+        "_choices", "_choices_asked", "_chunks", "_finished", "_finishing", "_lessons", "_repeated",
+        "_repetition",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        call: Call,
-        model: str,
-        choices_asked: int,
-        continuous_usage: bool,
-        notes: Sequence[Note],
-        raw_request: object = None,
-    ) -> None:
-        self._call = call
-        self._model = model
+    def __init__(self, chunks: Chunks, choices_asked: int) -> None:
+        self._chunks = chunks
         self._choices_asked = choices_asked
-        self._continuous = continuous_usage
-        self._notes = dict.fromkeys(notes)  # in order, each once
-        self._raw_request = raw_request
         self._choices: dict[int, _Choice] = {}
         self._finished = 0
-        self._identity: dict[str, object] = {}
-        self._trailing: dict[str, object] = {}  # top-level fields of frames that were swallowed
-        self._usage: dict[str, object] | None = None
         self._finishing: dict[object, dict[str, object]] = {}  # entries of the frame that may be the last
-        self._chunks = 0
-        self._last_at = 0
-        self._raw: list[str] = []
-        self._raw_size = 0
+        self._lessons = _MOST_LESSONS if chunks.may_repeat else 0
+        self._repetition: Repetition | None = None
+        self._repeated: _Choice | None = None  # the choice that the repetition is of
 
     @property
     def started(self) -> bool:
@@ -88,8 +74,20 @@ class ChatInterpreter:
     def finished(self) -> bool:
         return self._finished == len(self._choices) >= self._choices_asked
 
+    def repeat(self, payload: bytes, at_ms: int) -> Chunk | None:
+        repetition, choice = self._repetition, self._repeated
+        if repetition is None or choice is None or self._finishing or not choice.is_at_rest:
+            return None
+        words = repetition.words(payload)
+        if words is None:
+            return None
+        choice.swallowed = 0
+        return self._chunks.repeated(repetition, words, at_ms)
+
     def take(self, document: Mapping[str, object], payload: bytes, at_ms: int) -> Sequence[Chunk]:
-        self._remember(document, payload)
+        chunks = self._chunks
+        if chunks.remember(document, payload):
+            self._repetition = None
         out: list[Chunk] = []
         entries: list[dict[str, object]] = []
         for position, source in enumerate(documents.as_array(document.get("choices")) or ()):
@@ -98,94 +96,43 @@ class ChatInterpreter:
                 if entry is not None:
                     entries.append(entry)
         if entries and self._finishing:
-            out.append(self._chunk(list(self._finishing.values()), {}, at_ms))
+            out.append(chunks.chunk(list(self._finishing.values()), {}, at_ms))
             self._finishing = {}
-        others = choices.plain_fields(document, _FRAME_FIELDS)
+        others = choices.plain_fields(document, FRAME_FIELDS)
         if entries and self.finished:
-            self._trail(others)
+            chunks.trail(others)
             self._finishing = {entry["index"]: entry for entry in entries}
             earlier = [entry for entry in entries if self._finishing[entry["index"]] is not entry]
             if earlier:
-                out.append(self._chunk(earlier, {}, at_ms))
+                out.append(chunks.chunk(earlier, {}, at_ms))
         elif entries:
-            out.append(self._chunk(entries, others, at_ms))
+            out.append(chunks.chunk(entries, others, at_ms))
         else:
-            self._trail(others)
+            chunks.trail(others)
+        if self._lessons and len(out) == len(entries) == 1:
+            self._learn(payload, document, out[0].data, entries[0]["index"])
         return out
 
     def last(self, at_ms: int, notes: Sequence[Note]) -> Sequence[Chunk]:
-        self._note_all(notes)
+        self._chunks.note_all(notes)
         entries = [self._last_entry(index) for index in sorted(self._choices)]
-        data: dict[str, object] = {**self._head(), "choices": entries}
-        if self._usage is not None:
-            data["usage"] = self._usage
-        data |= self._trailing
-        fields = extra_fields(self._call, self._model, at_ms, self._chunks, self._notes)
-        if self._call.raw_request and self._raw_request is not None:
-            fields["raw_request"] = self._raw_request
-        if self._raw:
-            fields["raw_response"] = self._drain_raw()
-        data["extra_fields"] = fields
-        return (Chunk(data, final=True),)
+        return (self._chunks.final(entries, at_ms),)
 
-    def _remember(self, document: Document, payload: bytes) -> None:
-        for name in ("id", "created", "model", "system_fingerprint"):
-            if value := document.get(name):
-                self._identity[name] = value
-        if (usage := choices.usage(document.get("usage"))) is not None:
-            self._usage = usage
-        if self._call.raw_response and self._raw_size < _RAW_LIMIT:
-            self._raw_size += len(payload)
-            self._raw.append(raw_text(payload))
-
-    def _trail(self, fields: Mapping[str, object]) -> None:
-        """Keep top-level fields for the final chunk."""
-        for name, value in fields.items():
-            keep(self._trailing, name, value, self._note)
-
-    def _note(self, note: Note) -> None:
-        self._notes[note] = None
-
-    def _note_all(self, notes: Sequence[Note]) -> None:
-        self._notes |= dict.fromkeys(notes)
-
-    def _head(self) -> dict[str, object]:
-        identity = self._identity
-        return {
-            "id": identity.get("id", ""),
-            "object": "chat.completion.chunk",
-            "created": identity.get("created", 0),
-            "model": identity.get("model", self._model),
-            "system_fingerprint": identity.get("system_fingerprint", ""),
-        }
-
-    def _chunk(self, entries: list[dict[str, object]], others: Mapping[str, object], at_ms: int) -> Chunk:
-        data: dict[str, object] = {**self._head(), "choices": entries, **others}
-        if self._continuous and self._usage is not None:
-            data["usage"] = self._usage
-        fields = extra_fields(self._call, self._model, at_ms - self._last_at, self._chunks)
-        if self._raw:
-            fields["raw_response"] = self._drain_raw()
-        data["extra_fields"] = fields
-        self._chunks += 1
-        self._last_at = at_ms
-        return Chunk(data)
-
-    def _drain_raw(self) -> str:
-        text = "\n\n".join(self._raw)
-        self._raw, self._raw_size = [], 0
-        return text
+    def _learn(self, payload: bytes, document: Document, chunk: Document, index: object) -> None:
+        repetition = learned(payload, document, chunk)
+        if repetition is not None and isinstance(index, int):
+            self._lessons -= 1
+            self._repetition, self._repeated = repetition, self._choices[index]
 
     def _entry(self, source: Document, position: int) -> dict[str, object] | None:
         """One choice of a frame as clients get it, or ``None`` when it says nothing."""
-        number = documents.as_integer(source.get("index"))
-        index = position if number is None else number
+        index = choices.index(source, position)
         choice = self._choices.get(index)
         if choice is None:
             if len(self._choices) >= _MOST_CHOICES:
-                self._note(Note("choices", "dropped", f"more than {_MOST_CHOICES} choices"))
+                self._chunks.note(Note("choices", "dropped", f"more than {_MOST_CHOICES} choices"))
                 return None
-            choice = self._choices[index] = _Choice(index, self._note)
+            choice = self._choices[index] = _Choice(index, self._chunks.note)
         raw_delta = source.get("delta")
         delta = self._delta(choice, index, raw_delta if raw_delta is not None else source.get("message"))
         others = choices.plain_fields(source, _CHOICE_FIELDS)
@@ -194,10 +141,12 @@ class ChatInterpreter:
             self._finished += choice.finish_reason is None
             choice.finish_reason = reason
             for name in [name for name in others if not isinstance(others[name], list)]:
-                keep(choice.with_finish, name, others.pop(name), self._note)
+                choices.keep(choice.with_finish, name, others.pop(name), self._chunks.note)
         logprobs = choices.joined_logprobs(choice.logprobs, source.get("logprobs"))
         for name, value in others.items():
-            keep(choice.others, name, choices.joined(choice.others.get(name), value), self._note)
+            choices.keep(
+                choice.others, name, choices.joined(choice.others.get(name), value), self._chunks.note
+            )
         choice.logprobs = logprobs
         if not delta and choice.swallowed < _MOST_SWALLOWED:
             choice.swallowed += 1
@@ -214,7 +163,7 @@ class ChatInterpreter:
             "finish_reason": None,
             "logprobs": None,
         }
-        if rest := choice.calls.rest(self._identity.get("id")):
+        if rest := choice.calls.rest(self._chunks.reply_id):
             delta = documents.as_object(entry["delta"]) or {}
             told = documents.as_array(delta.get("tool_calls")) or ()
             entry = {**entry, "delta": {**delta, "tool_calls": [*told, *rest]}}
@@ -222,7 +171,7 @@ class ChatInterpreter:
         entry["finish_reason"] = choices.finish_reason(
             choice.finish_reason, choice.calls.begun, f"choices[{index}]", notes
         )
-        self._note_all(notes)
+        self._chunks.note_all(notes)
         entry["logprobs"] = choices.joined_logprobs(entry["logprobs"], choice.logprobs)
         for name, value in choice.others.items():
             entry[name] = choices.joined(entry.get(name), value)
@@ -241,7 +190,7 @@ class ChatInterpreter:
             out["content"] = content
         if (text := choices.reasoning_text(source)) is not None:
             out |= choices.reasoning_fields(text, source.get("reasoning_details"))
-            self._note_all(choices.other_thoughts(source, text, f"choices[{index}].delta"))
+            self._chunks.note_all(choices.other_thoughts(source, text, f"choices[{index}].delta"))
         handled = _DELTA_FIELDS if text is not None else _DELTA_FIELDS_WITHOUT_THOUGHT
         for name, member in source.items():
             if name not in handled and member not in (None, "", []):
@@ -249,7 +198,7 @@ class ChatInterpreter:
         if fragments := source.get("tool_calls"):
             listed = documents.as_array(fragments)
             if listed is None:
-                self._note(Note(f"choices[{index}].delta.tool_calls", "dropped", "not an array"))
-            if calls := choice.calls.take(listed or (), self._identity.get("id")):
+                self._chunks.note(Note(f"choices[{index}].delta.tool_calls", "dropped", "not an array"))
+            if calls := choice.calls.take(listed or (), self._chunks.reply_id):
                 out["tool_calls"] = calls
         return out

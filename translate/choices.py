@@ -4,13 +4,14 @@ Null noise goes, what the server really said stays where it was, whether we
 know the field or not. Reasoning comes out under both names that clients read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from . import documents
-from .plan import Note
+from . import documents, errors
+from .plan import Failure, Note
 from .types import Document
 
+_MOST_KEPT: Final = 256
 _REASONING: Final = ("reasoning", "reasoning_content", "reasoning_details")
 
 
@@ -48,6 +49,38 @@ def reasoning_fields(text: str, details: object = None) -> dict[str, object]:
 def plain_fields(source: Document, handled: Iterable[str]) -> dict[str, object]:
     """The members of ``source`` that need no rule and are not null."""
     return {name: value for name, value in source.items() if value is not None and name not in handled}
+
+
+def listed(document: Document) -> Sequence[Document] | Failure:
+    """The choices of a reply, of which there is at least one."""
+    entries = documents.as_array(document.get("choices")) or ()
+    said = [entry for entry in entries if isinstance(entry, Mapping)]
+    return said or errors.unreadable("choices is missing or empty")
+
+
+def index(source: Document, position: int) -> int:
+    """The number of a choice: its own, else its place among the others."""
+    number = documents.as_integer(source.get("index"))
+    return position if number is None else number
+
+
+def answer(document: Document, kind: str, model: str) -> dict[str, object]:
+    """The top level of a reply: Bifrost's fields filled in, other nulls left out, usage in its form.
+
+    ``kind`` is the ``object`` and ``model`` the model of a reply that names none.
+    """
+    out: dict[str, object] = {
+        "id": "",
+        "object": kind,
+        "created": 0,
+        "model": model,
+        "choices": (),
+        "system_fingerprint": "",
+    }
+    out |= plain_fields(document, ("choices", "usage"))
+    if (counts := usage(document.get("usage"))) is not None:
+        out["usage"] = counts
+    return out
 
 
 def message(source: Document, stem: str, place: str, notes: list[Note]) -> dict[str, object]:
@@ -160,6 +193,8 @@ def _prompt_details(source: Document) -> dict[str, object]:
 
 
 def _count(value: object) -> object:
+    if type(value) is int:
+        return value
     number = documents.as_integer(value)
     return value if number is None else number
 
@@ -181,3 +216,11 @@ def joined(first: object, second: object) -> object:
             return second
         return [*first, *second]
     return first if second is None else second
+
+
+def keep(kept: dict[str, object], name: str, value: object, note: Callable[[Note], None]) -> None:
+    """Put a field that nobody here knows aside for a later chunk; there is room for 256."""
+    if name in kept or len(kept) < _MOST_KEPT:
+        kept[name] = value
+    else:
+        note(Note("stream", "dropped", f"more than {_MOST_KEPT} fields that wait for a chunk"))

@@ -5,7 +5,7 @@ parameters (``top_k``, ``chat_template_kwargs``, ...) need no list. What a rule
 drops, renames, converts or repairs leaves a note.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from . import documents
@@ -16,6 +16,8 @@ from .types import Document
 Fields = dict[str, object]
 
 _OPENAI_ONLY: Final = "vLLM has no such parameter"
+_REQUEST_NAMES: Final = "the request itself names it"
+_OPERATION_DECIDES: Final = "the operation decides it"
 _DROPPED: Final[Mapping[str, str]] = dict.fromkeys(
     (
         "store", "prediction", "verbosity", "web_search_options",
@@ -23,9 +25,9 @@ _DROPPED: Final[Mapping[str, str]] = dict.fromkeys(
     ),
     _OPENAI_ONLY,
 ) | {
-    "model": "the request itself names it",
-    "messages": "the request itself names it",
-    "stream": "the operation decides it",
+    "model": _REQUEST_NAMES,
+    "messages": _REQUEST_NAMES,
+    "stream": _OPERATION_DECIDES,
 }  # fmt: skip
 """What is not sent, and why. Recent servers ignore OpenAI's own, older ones may refuse."""
 
@@ -81,6 +83,33 @@ def chat_fields(
         elif name != "stream_options":
             fields[name] = value
     return _streamed(given, fields, streaming, notes)
+
+
+def completion_fields(
+    params: Document, streaming: bool, structured_outputs: Literal["native", "legacy"], notes: list[Note]
+) -> Fields | Failure:
+    """The body fields of a text completion besides ``model`` and ``prompt``, in the order of ``params``."""
+    given = merged(params, notes)
+    if not isinstance(given, Failure) and structured_outputs == "native":
+        given = _modernised(given, notes)
+    if isinstance(given, Failure):
+        return given
+    fields = kept(given, ("model", "prompt"), notes)
+    fields.pop("stream_options", None)
+    return _streamed(given, fields, streaming, notes)
+
+
+def kept(given: Fields, named: Sequence[str], notes: list[Note]) -> Fields:
+    """``given`` without ``stream`` and without what the request has ``named`` outside its parameters."""
+    fields: Fields = {}
+    for name, value in given.items():
+        if name == "stream":
+            notes.append(Note(name, "dropped", _OPERATION_DECIDES))
+        elif name in named:
+            notes.append(Note(name, "dropped", _REQUEST_NAMES))
+        else:
+            fields[name] = value
+    return fields
 
 
 def merged(params: Document, notes: list[Note]) -> Fields | Failure:

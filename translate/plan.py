@@ -42,6 +42,11 @@ class Call:
     when an alias replaced it in the request. ``routing_info`` is added to
     ``extra_fields.routing_info``. ``structured_outputs`` says which spelling
     of guided decoding the server reads: ``"legacy"`` for vLLM before 0.12.
+    ``known_path`` is the path that this server is known to answer on, where
+    there are several; unlike ``path`` it does not rule out the others.
+    ``verbatim`` is for a caller who does nothing but encode what comes out: an
+    embedding answer may then hold its vectors undecoded (``documents.Raw``),
+    and a chunk may be a ``documents.Encoded``.
     """
 
     request_type: RequestType
@@ -51,6 +56,8 @@ class Call:
     original_model: str | None = None
     routing_info: Mapping[str, object] = field(default_factory=lambda: NO_ROUTING)
     structured_outputs: Literal["native", "legacy"] = "native"
+    known_path: str | None = None
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,8 @@ from .plan import Note
 from .types import Document
 
 _MOST_CALLS: Final = 16_384
-_MOST_FIELDS: Final = 256
 _LONGEST_WAIT: Final = 65_536  # characters of arguments that wait for the call's name
 _FIELDS: Final = frozenset({"index", "id", "type", "function"})
-
-
-def keep(kept: dict[str, object], name: str, value: object, note: Callable[[Note], None]) -> None:
-    """Put a field that nobody here knows aside for a later chunk; there is room for 256."""
-    if name in kept or len(kept) < _MOST_FIELDS:
-        kept[name] = value
-    else:
-        note(Note("stream", "dropped", f"more than {_MOST_FIELDS} fields that wait for a chunk"))
 
 
 class _Call:
@@ -105,7 +96,7 @@ class ToolCalls:
                 out.append({"index": call.number, "function": {"arguments": arguments}, **others})
             return
         for field, value in others.items():
-            keep(call.others, field, value, self._note)
+            choices.keep(call.others, field, value, self._note)
         if arguments:
             call.arguments.append(arguments)
             call.size += len(arguments)

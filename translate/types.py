@@ -18,6 +18,10 @@ RequestType = Literal[
     "list_models",
     "chat_completion",
     "chat_completion_stream",
+    "text_completion",
+    "text_completion_stream",
+    "embedding",
+    "rerank",
 ]
 """The operations that have translators; Bifrost's names."""
 
@@ -80,6 +84,37 @@ class ChatRequest(TypedDict):
 
     model: str
     input: Sequence[Document]
+    provider: NotRequired[str]
+    params: NotRequired[Document]
+    fallbacks: NotRequired[Sequence[object]]
+
+
+class TextCompletionRequest(TypedDict):
+    """A Bifrost text completion request: ``input`` is the prompt, or several, as text or token ids."""
+
+    model: str
+    input: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+    provider: NotRequired[str]
+    params: NotRequired[Document]
+    fallbacks: NotRequired[Sequence[object]]
+
+
+class EmbeddingRequest(TypedDict):
+    """A Bifrost embedding request: ``input`` is what to embed, as text or token ids."""
+
+    model: str
+    input: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+    provider: NotRequired[str]
+    params: NotRequired[Document]
+    fallbacks: NotRequired[Sequence[object]]
+
+
+class RerankRequest(TypedDict):
+    """A Bifrost rerank request: documents are text or ``{"text", "id", "meta"}``."""
+
+    model: str
+    query: str
+    documents: Sequence[str | Document]
     provider: NotRequired[str]
     params: NotRequired[Document]
     fallbacks: NotRequired[Sequence[object]]

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 PURE = [path for package in ("translate", "routing") for path in sorted((ROOT / package).glob("*.py"))]
 
 ALLOWED = {
-    "base64", "binascii", "collections", "collections.abc", "dataclasses", "datetime", "enum", "functools", "hashlib",
-    "hmac", "ipaddress", "itertools", "json", "json.encoder", "math", "msgspec", "re", "struct", "types", "typing",
+    "base64", "binascii", "bisect", "collections", "collections.abc", "dataclasses", "datetime", "enum", "functools", "hashlib",
+    "hmac", "ipaddress", "itertools", "json", "json.encoder", "math", "msgspec", "re", "shlex", "struct", "types", "typing",
     "typing_extensions", "urllib.parse",
 }  # fmt: skip
 """Modules that compute and nothing else."""

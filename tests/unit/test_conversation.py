@@ -19,11 +19,12 @@ def make_plan(request: Document, call: Call) -> Plan | Failure:
 
 
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
-    return {"status": reply.status, "spent_ms": spent_ms}
+    said = {"body": reply.body} if reply.body else {}
+    return {"status": reply.status, "spent_ms": spent_ms, **said}
 
 
-def follow_up(plan: Plan, status: int, call: Call) -> Plan | None:
-    return SECOND if status == 404 else None
+def follow_up(plan: Plan, reply: ReplyLike, call: Call) -> Plan | None:
+    return SECOND if reply.status == 404 and reply.cut is None else None
 
 
 OPERATION = Operation(lambda flat: flat, make_plan, parse, follow_up)
@@ -57,10 +58,22 @@ class Script:
             id="a second try, times added",
         ),
         pytest.param(
-            [Reply(404, {}), Reply(404, {})],
+            [Reply(404, {}), Reply(200, {})],
             [FIRST, SECOND],
-            {"status": 404, "spent_ms": 0},
-            id="never a third",
+            {"status": 200, "spent_ms": 0},
+            id="the second answer counts",
+        ),
+        pytest.param(
+            [Reply(404, {}, b"first", 1), Reply(404, {}, b"second", 2)],
+            [FIRST, SECOND],
+            {"status": 404, "spent_ms": 3, "body": b"first"},
+            id="never a third, and the first one counts",
+        ),
+        pytest.param(
+            [Reply(404, {}, b"first"), Reply(500, {}, b"second")],
+            [FIRST, SECOND],
+            {"status": 500, "spent_ms": 0, "body": b"second"},
+            id="another error is an answer",
         ),
         pytest.param(
             [Reply(404, {}, cut=Cut("read", "x"))],

@@ -1,0 +1,111 @@
+"""Text completions: ``POST /v1/completions``, streamed and not.
+
+https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#completions-api
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from . import choices, documents, errors, parameters
+from .chunks import Chunks
+from .completion_stream import CompletionInterpreter
+from .exchange import Built, answered, ledger, opened, planned
+from .flat import request_model, taken_apart
+from .fold import Fold, choose
+from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
+from .replies import document_of
+from .types import Document
+
+PATH: Final = "/v1/completions"
+
+
+def from_flat(flat: Document) -> Document | Failure:
+    """The Bifrost request that an OpenAI-style body means."""
+    return taken_apart(flat, {"prompt": "input"})
+
+
+def plan(request: Document, call: Call) -> Plan | Failure:
+    """What to send; a failure names the place in the request that is at fault."""
+    return planned(_built(request, call), PATH, request, call)
+
+
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request."""
+    return ledger(_built(request, call))
+
+
+def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
+    """The answer in Bifrost's form; ``spent_ms`` is the time of all attempts.
+
+    Log probabilities stay as they came: with ``echo`` the first one is null.
+    """
+    built = _built(request, call)
+    return answered(_read(request, reply), built, ledger(built), request, reply, spent_ms, call)
+
+
+def fold(request: Document, head: HeadLike, call: Call) -> Fold:
+    """The state machine for a streamed answer that began with ``head``."""
+    model = request_model(request)
+    built = _built(request, call)
+    body, notes = Built({}, []) if isinstance(built, Failure) else built
+    options = documents.as_object(body.get("stream_options")) or {}
+    continuous = bool(options.get("continuous_usage_stats"))
+    raw_request = body if call.raw_request else None
+    chunks = Chunks(call, "text_completion", model, continuous, notes, raw_request)
+    asked = _prompts(body) * max(documents.as_integer(body.get("n")) or 1, 1)
+    return choose(head, call, model, CompletionInterpreter(chunks, asked))
+
+
+def _built(request: Document, call: Call) -> Built | Failure:
+    head = opened(request)
+    if isinstance(head, Failure):
+        return head
+    model, params = head
+    notes: list[Note] = []
+    streaming = call.request_type == "text_completion_stream"
+    fields = parameters.completion_fields(params, streaming, call.structured_outputs, notes)
+    if isinstance(fields, Failure):
+        return fields
+    prompt = request.get("input")
+    if prompt is None or prompt in ("", [], ()):
+        if "prompt_embeds" in fields:
+            return Built({"model": model, **fields}, notes)
+        return errors.invalid("prompt is required for text completion", "prompt")
+    if not isinstance(prompt, str) and documents.as_array(prompt) is None:
+        return errors.invalid("prompt must be text or an array", "prompt")
+    return Built({"model": model, "prompt": prompt, **fields}, notes)
+
+
+def _prompts(body: Document) -> int:
+    """How many prompts there are; one may be an array of token ids."""
+    several = [_count(body.get(name)) for name in ("prompt", "prompt_embeds")]
+    return max(sum(several), 1)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return 1 if value and documents.as_integer(value[0]) is not None else len(value)
+    return 0 if value is None else 1
+
+
+def _read(request: Document, reply: ReplyLike) -> dict[str, object] | Failure:
+    document = document_of(reply, "choices")
+    if isinstance(document, Failure):
+        return document
+    said = choices.listed(document)
+    if isinstance(said, Failure):
+        return said
+    answer = choices.answer(document, "text_completion", request_model(request))
+    answer["choices"] = [_choice(source, position) for position, source in enumerate(said)]
+    return answer
+
+
+def _choice(source: Document, position: int) -> dict[str, object]:
+    text = source.get("text")
+    return {
+        "index": choices.index(source, position),
+        **({} if text is None else {"text": text}),
+        "finish_reason": source.get("finish_reason") or None,
+        "logprobs": source.get("logprobs"),
+        **choices.plain_fields(source, ("index", "text", "finish_reason", "logprobs")),
+    }

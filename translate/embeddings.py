@@ -1,0 +1,154 @@
+"""Embeddings: ``POST /v1/embeddings``.
+
+https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#embeddings-api
+"""
+
+import base64
+import binascii
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from . import choices, documents, errors, parameters
+from .exchange import Built, answered, ledger, opened, planned
+from .flat import request_model, taken_apart
+from .plan import Call, Failure, Note, Plan, ReplyLike
+from .replies import document_of
+from .types import Document
+
+PATH: Final = "/v1/embeddings"
+
+_FLOAT_BYTES: Final = 4
+
+
+def from_flat(flat: Document) -> Document | Failure:
+    """The Bifrost request that an OpenAI-style body means."""
+    return taken_apart(flat, {"input": "input"})
+
+
+def plan(request: Document, call: Call) -> Plan | Failure:
+    """What to send; a failure names the place in the request that is at fault."""
+    return planned(_built(request, call), PATH, request, call)
+
+
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request."""
+    return ledger(_built(request, call))
+
+
+def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
+    """The vectors in Bifrost's form, in the order of the inputs.
+
+    A vector is a list of numbers or, as the client asked, base64 of
+    little-endian float32. With ``call.verbatim`` lists of numbers stay the
+    bytes in which they came.
+    """
+    built = _built(request, call)
+    notes = ledger(built)
+    outcome = _read(request, reply, "" if isinstance(built, Failure) else _format(built.body), call, notes)
+    return answered(outcome, built, notes, request, reply, spent_ms, call)
+
+
+def _built(request: Document, call: Call) -> Built | Failure:
+    head = opened(request)
+    if isinstance(head, Failure):
+        return head
+    model, params = head
+    notes: list[Note] = []
+    given = parameters.merged(params, notes)
+    if isinstance(given, Failure):
+        return given
+    fields = parameters.kept(given, ("model", "input"), notes)
+    if (encoding := fields.get("encoding_format")) in {"bytes", "bytes_only"}:
+        return errors.invalid(f"encoding_format {encoding} cannot be answered in JSON", "encoding_format")
+    source = request.get("input")
+    if source is None or source in ([], ()):
+        if "messages" in fields:  # vLLM embeds conversations, too
+            return Built({"model": model, **fields}, notes)
+        return errors.invalid("input is required for embeddings", "input")
+    if not isinstance(source, str) and documents.as_array(source) is None:
+        return errors.invalid("input must be text or an array", "input")
+    return Built({"model": model, "input": source, **fields}, notes)
+
+
+def _format(body: Document) -> str:
+    """The form of the vectors that the client waits for; empty when its numbers are not float32."""
+    if body.get("embed_dtype", "float32") != "float32" or body.get("endianness", "little") == "big":
+        return ""
+    return "base64" if body.get("encoding_format") == "base64" else "float"
+
+
+def _read(
+    request: Document, reply: ReplyLike, wanted: str, call: Call, notes: list[Note]
+) -> dict[str, object] | Failure:
+    document = _untouched(reply) if call.verbatim else None
+    if document is None or errors.from_document(document, "data") is not None:
+        read = document_of(reply, "data")
+        if isinstance(read, Failure):
+            return read
+        document = read
+    rows = documents.as_array(document.get("data"))
+    if rows is None:
+        return errors.unreadable("data is missing")
+    answer: dict[str, object] = {"object": "list", "data": (), "model": request_model(request)}
+    answer |= choices.plain_fields(document, ("data", "usage"))
+    vectors: list[dict[str, object]] = []
+    for place, row in enumerate(rows):
+        if not isinstance(row, Mapping) or row.get("embedding") is None:
+            return errors.unreadable(f"data[{place}].embedding is missing")
+        vectors.append(_vector(row, place, wanted, notes))
+    answer["data"] = _in_order(vectors)
+    if (usage := choices.usage(document.get("usage"))) is not None:
+        answer["usage"] = usage
+    return answer
+
+
+def _untouched(reply: ReplyLike) -> Document | None:
+    """A healthy reply with its vectors as they came; ``None`` when it takes a closer look."""
+    if reply.cut is not None or reply.status != 200:
+        return None
+    return documents.decode_rows(reply.body, "embedding")
+
+
+def _in_order(vectors: list[dict[str, object]]) -> list[dict[str, object]]:
+    numbers = [documents.as_integer(vector["index"]) for vector in vectors]
+    if any(number is None for number in numbers):
+        return vectors
+    return [vectors[place] for place in sorted(range(len(vectors)), key=lambda place: numbers[place] or 0)]
+
+
+def _vector(row: Document, place: int, wanted: str, notes: list[Note]) -> dict[str, object]:
+    embedding = row["embedding"]
+    is_text = isinstance(embedding, str)
+    if wanted and is_text != (wanted == "base64"):
+        converted = _from_base64(embedding) if isinstance(embedding, str) else _to_base64(embedding)
+        if converted is None:
+            notes.append(Note("data.embedding", "repaired", f"left as it came: it cannot become {wanted}"))
+        else:
+            notes.append(Note("data.embedding", "converted", f"the server did not answer in {wanted}"))
+            embedding = converted
+    return {
+        "index": place,
+        "object": "embedding",
+        **choices.plain_fields(row, ("embedding",)),
+        "embedding": embedding,
+    }
+
+
+def _from_base64(text: str) -> list[float] | None:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    count, rest = divmod(len(data), _FLOAT_BYTES)
+    return None if rest else list(struct.unpack(f"<{count}f", data))
+
+
+def _to_base64(vector: object) -> str | None:
+    numbers = documents.decode(bytes(vector)) if isinstance(vector, documents.Raw) else vector
+    if not isinstance(numbers, Sequence) or not all(isinstance(number, int | float) for number in numbers):
+        return None
+    try:
+        return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+    except (struct.error, OverflowError):
+        return None

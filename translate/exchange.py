@@ -1,0 +1,71 @@
+"""What operations on JSON have in common: a body goes out, an object comes back.
+
+What an operation makes of a request is ``Built``, its own rules apart from
+these.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from . import documents, errors
+from .envelope import extra_fields, raw_json
+from .flat import request_model
+from .plan import Body, Call, Failure, Note, Plan, ReplyLike
+from .types import Document
+
+
+class Built(NamedTuple):
+    """The body of a request, and what was done to get there."""
+
+    body: Mapping[str, object]
+    notes: list[Note]
+
+
+def opened(request: Document) -> tuple[str, Document] | Failure:
+    """The model and the parameters of a request."""
+    model = request_model(request)
+    if not model.strip():
+        return errors.invalid("model is required", "model")
+    params = request.get("params")
+    params = {} if params is None else documents.as_object(params)
+    if params is None:
+        return errors.invalid("params must be an object", "params")
+    return model, params
+
+
+def planned(built: Built | Failure, path: str, request: Document, call: Call) -> Plan | Failure:
+    """The plan that posts ``built``."""
+    if isinstance(built, Failure):
+        return errors.stamp(built, call, request_model(request))
+    data = documents.encode(built.body)
+    if isinstance(data, documents.Malformed):
+        failure = errors.invalid(f"the request is not JSON: {data.reason}", data.place or None)
+        return errors.stamp(failure, call, request_model(request))
+    return Plan("POST", path if call.path is None else call.path, Body("application/json", data))
+
+
+def ledger(built: Built | Failure) -> list[Note]:
+    """The notes on a request, to be continued with those on its reply."""
+    return [] if isinstance(built, Failure) else list(built.notes)
+
+
+def answered(
+    outcome: dict[str, object] | Failure,
+    built: Built | Failure,
+    notes: list[Note],
+    request: Document,
+    reply: ReplyLike,
+    spent_ms: int,
+    call: Call,
+) -> Document | Failure:
+    """``outcome`` with the ``extra_fields`` that every answer has."""
+    raw: dict[str, object] = {}
+    if call.raw_request and not isinstance(built, Failure):
+        raw["raw_request"] = built.body
+    if call.raw_response and reply.body:
+        raw["raw_response"] = raw_json(reply.body)
+    model = request_model(request)
+    if isinstance(outcome, Failure):
+        return errors.stamp(outcome, call, model, latency=spent_ms, **raw)
+    outcome["extra_fields"] = {**extra_fields(call, model, spent_ms, notes=notes), **raw}
+    return outcome

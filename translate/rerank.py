@@ -1,0 +1,218 @@
+"""Rerank: ``POST /v1/rerank``, and ``/rerank`` where a server has only that.
+
+https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#re-rank-api
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from . import choices, documents, errors, parameters
+from .exchange import Built, answered, ledger, opened, planned
+from .flat import request_model, taken_apart
+from .plan import Call, Failure, Note, Plan, ReplyLike
+from .replies import document_of
+from .types import Document
+
+PATHS: Final = ("/v1/rerank", "/rerank")
+
+_MISSING_ROUTE: Final = frozenset({404, 405, 501})
+
+
+def from_flat(flat: Document) -> Document | Failure:
+    """The Bifrost request that a flat body means; parameters may also stand under ``params``."""
+    nested = documents.as_object(flat.get("params", {}))
+    if nested is None:
+        return errors.invalid("params must be an object", "params")
+    for name in nested:
+        if name in flat:
+            return errors.invalid(f"{name} and params.{name} cannot both be set", f"params.{name}")
+    request = taken_apart(
+        {name: value for name, value in flat.items() if name != "params"},
+        {"query": "query", "documents": "documents"},
+    )
+    if isinstance(request, Failure) or not nested:
+        return request
+    return {**request, "params": {**(documents.as_object(request.get("params")) or {}), **nested}}
+
+
+def plan(request: Document, call: Call) -> Plan | Failure:
+    """What to send first; a failure names the place in the request that is at fault."""
+    return planned(_built(request), call.known_path or PATHS[0], request, call)
+
+
+def follow_up(plan: Plan, reply: ReplyLike, call: Call) -> Plan | None:
+    """The same to the other path, when the server has no such route.
+
+    A 404 that speaks of a model comes from the route itself and is an answer.
+    """
+    if call.path is not None or reply.cut is not None or not _is_missing_route(reply):
+        return None
+    other = PATHS[1] if plan.path == PATHS[0] else PATHS[0]
+    return plan._replace(path=other)
+
+
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request."""
+    return ledger(_built(request))
+
+
+def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
+    """The results, best first; equal scores in the order of the documents.
+
+    ``model`` is the one that was asked for. With ``return_documents`` each
+    result has the caller's document, whatever the server made of it.
+    """
+    built = _built(request)
+    outcome = _read(request, reply)
+    return answered(outcome, built, ledger(built), request, reply, spent_ms, call)
+
+
+def _built(request: Document) -> Built | Failure:
+    head = opened(request)
+    if isinstance(head, Failure):
+        return head
+    model, params = head
+    query = request.get("query")
+    if not isinstance(query, str | Mapping | None):
+        return errors.invalid("query must be text", "query")
+    if query is None or (isinstance(query, str) and not query.strip()):
+        return errors.invalid("query is required for rerank", "query")
+    notes: list[Note] = []
+    texts = _texts(request.get("documents"), notes)
+    if isinstance(texts, Failure):
+        return texts
+    given = parameters.merged(params, notes)
+    if isinstance(given, Failure):
+        return given
+    failure = _top_n(given) or _return_documents(given)
+    if failure is not None:
+        return failure
+    if "return_documents" in given:
+        notes.append(Note("return_documents", "dropped", "the answer gets the documents of the request"))
+        del given["return_documents"]
+    fields = parameters.kept(given, ("model", "query", "documents"), notes)
+    return Built({"model": model, "query": query, "documents": texts, **fields}, notes)
+
+
+def _texts(value: object, notes: list[Note]) -> list[object] | Failure:
+    given = () if value is None else documents.as_array(value)
+    if given is None:
+        return errors.invalid("documents must be an array", "documents")
+    if not given:
+        return errors.invalid("documents are required for rerank", "documents")
+    out: list[object] = []
+    for index, entry in enumerate(given):
+        text = entry.get("text", entry) if isinstance(entry, Mapping) else entry
+        if isinstance(text, Mapping):  # vLLM's own form for more than text
+            out.append(text)
+        elif not isinstance(text, str | None):
+            return errors.invalid(f"documents[{index}] must be text or an object", f"documents[{index}]")
+        elif text is None or not text.strip():
+            message = f"document text is required for rerank at index {index}"
+            return errors.invalid(message, f"documents[{index}]")
+        else:
+            out.append(text)
+            if text is not entry:
+                notes.append(Note("documents", "converted", "objects are sent as their text"))
+    return out
+
+
+def _top_n(given: Document) -> Failure | None:
+    if "top_n" not in given:
+        return None
+    number = documents.as_integer(given["top_n"])
+    if number is None:
+        return errors.invalid("top_n must be an integer", "top_n")
+    return errors.invalid("top_n must be at least 1", "top_n") if number < 1 else None
+
+
+def _return_documents(given: Document) -> Failure | None:
+    if isinstance(given.get("return_documents", False), bool):
+        return None
+    return errors.invalid("return_documents must be true or false", "return_documents")
+
+
+def _is_missing_route(reply: ReplyLike) -> bool:
+    if reply.status != 404:
+        return reply.status in _MISSING_ROUTE
+    document = documents.decode(reply.body)
+    if not isinstance(document, Mapping) or "detail" in document:
+        return True
+    field = errors.from_reply(reply).error["error"]
+    return "model" not in f"{field['message']} {field.get('code')} {field.get('param')}".lower()
+
+
+def _read(request: Document, reply: ReplyLike) -> dict[str, object] | Failure:
+    document = document_of(reply, "results")
+    if isinstance(document, Failure):
+        return document
+    candidates = documents.as_array(request.get("documents")) or ()
+    asked = _asks_for_documents(request)
+    results = _results(document, candidates if asked else None, len(candidates))
+    if isinstance(results, str):
+        return errors.rejected(
+            "error converting rerank response",
+            None,
+            cause=f"invalid vllm rerank response: {results}",
+            is_bifrost_error=True,
+        )
+    answer: dict[str, object] = choices.plain_fields(document, ("results", "usage", "model"))
+    answer |= {"results": results, "model": request_model(request)}
+    if (usage := _usage(document.get("usage"))) is not None:
+        answer["usage"] = usage
+    return answer
+
+
+def _asks_for_documents(request: Document) -> bool:
+    params = documents.as_object(request.get("params"))
+    given = parameters.merged(params or {}, [])
+    return not isinstance(given, Failure) and given.get("return_documents") is True
+
+
+def _results(document: Document, returned: object, count: int) -> list[dict[str, object]] | str:
+    """The sorted results, or what is wrong with them; ``returned`` are the documents to hand back."""
+    if document.get("results") is None:
+        return "missing results"
+    rows = documents.as_array(document["results"])
+    if rows is None:
+        return "results must be an array"
+    scored: dict[int, tuple[float, dict[str, object]]] = {}
+    for row in rows:
+        if not isinstance(row, Mapping):
+            return "result item must be an object"
+        index = documents.as_integer(row.get("index"))
+        if index is None:
+            return "result index is required"
+        if not 0 <= index < count:
+            return f"result index {index} out of range"
+        if index in scored:
+            return f"duplicate index {index}"
+        name = "score" if row.get("relevance_score") is None else "relevance_score"
+        score = row.get(name)
+        if isinstance(score, bool) or not isinstance(score, int | float):
+            return "relevance_score/score is required"
+        entry: dict[str, object] = {"index": index, "relevance_score": score}
+        entry |= choices.plain_fields(row, ("index", "relevance_score", "document", name))
+        originals = documents.as_array(returned)
+        if originals is not None:
+            original = originals[index]
+            entry["document"] = {"text": original} if isinstance(original, str) else original
+        scored[index] = (score, entry)
+    return [entry for _, entry in sorted(scored.values(), key=lambda pair: (-pair[0], pair[1]["index"]))]
+
+
+def _usage(value: object) -> dict[str, object] | None:
+    """Token counts under one name each, or ``None`` where all are zero."""
+    counts = choices.usage(value)
+    if counts is None:
+        return None
+    for name, other in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
+        if other in counts:
+            second = counts.pop(other)
+            counts[name] = counts.get(name) or second
+    spent = sum(
+        documents.as_integer(counts.get(name)) or 0 for name in ("prompt_tokens", "completion_tokens")
+    )
+    if spent and not counts.get("total_tokens"):
+        counts["total_tokens"] = spent
+    return counts if counts.get("total_tokens") else None
