@@ -195,7 +195,9 @@ def to_upstream(
             or not _may_pass(written, name, key_has_value, rules)
         ):
             continue
-        if not is_sendable(value):
+        if not is_name(name) or not is_sendable(value):
+            if written == name:  # nobody asked for it
+                continue
             return Unsendable(written)
         asked[name] = f"{asked[name]}, {value}" if name in asked else value
     return {"x-request-id": request_id, **trace_context(pairs), **configured, **asked}

@@ -89,6 +89,16 @@ def chosen(key: Key, model: str) -> Choice:
     return Choice(key, alias.model_id if alias else model, alias)
 
 
+def serves(key: Key, model: str) -> bool:
+    """Whether ``key`` is eligible for ``model``, by the name that the client uses."""
+    return (
+        key.enabled
+        and allows(key.models, model)
+        and not allows(key.blacklisted_models, model)
+        and key.model_name in {"", model}
+    )
+
+
 def status(key: Key) -> str:
     """What can be said of a key without asking its server."""
     if not key.enabled:
@@ -112,21 +122,15 @@ def why_unusable(key: Key) -> str:
     return ""
 
 
-def serves(key: Key, model: str) -> bool:
-    """Whether ``key`` is eligible for ``model``, by the name that the client uses."""
-    return (
-        key.enabled
-        and allows(key.models, model)
-        and not allows(key.blacklisted_models, model)
-        and key.model_name in {"", model}
-    )
-
-
 def _reachable(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> tuple[Key, ...] | Refusal:
     left = _pinned(keys, pin, unfound)
     if isinstance(left, Refusal):
         return left
     return tuple(key for key in left if key.url) or Refusal("no_url")
+
+
+def _first(keys: Sequence[Key]) -> Key:
+    return next((key for key in keys if key.weight > 0), keys[0])
 
 
 def _pinned(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> Sequence[Key] | Refusal:
@@ -136,10 +140,6 @@ def _pinned(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> Seq
     elif pin.name:
         keys, wish = [key for key in keys if key.name == pin.name], f'name "{pin.name}"'
     return keys or _unroutable(f"no supported key found with {unfound(wish)}")
-
-
-def _first(keys: Sequence[Key]) -> Key:
-    return next((key for key in keys if key.weight > 0), keys[0])
 
 
 def _unroutable(message: str) -> Refusal:

@@ -31,7 +31,7 @@ from .header_settings import HeaderMap, Required, RequiredHeaders
 from .headers import Filter
 from .limits import Concurrency
 from .metrics import Label, LabelText
-from .model_names import NO_ALIASES, Alias, Aliases, ModelList
+from .model_names import ANY_MODEL, NO_ALIASES, Alias, Aliases, ModelList
 from .references import Certificate, Credential
 
 StructuredOutputs = Literal["native", "legacy"]
@@ -186,6 +186,11 @@ class Network:
             "Certificates to trust, in PEM form, or a reference such as env.NAME.",
         ),
     ] = field(default="", repr=False)
+
+    @property
+    def first_byte_s(self) -> float:
+        """How long the status line may take."""
+        return self.first_byte_timeout_s or self.request_timeout_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,3 +361,16 @@ class Config:
         int,
         Setting("version", OneOf((1, 2)), "2: an empty list of models allows none; 1: it allows all."),
     ] = field(default=2, compare=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every text that nobody outside may read, for ``secrets.hide``."""
+        required = (header.secret or "" for header in self.required_headers)
+        found = (*(key.value for key in self.keys), *self.auth.api_keys, *required)
+        return tuple(dict.fromkeys(secret for secret in found if secret))
+
+    @property
+    def known_models(self) -> frozenset[str]:
+        """The models that some key names, for ``metrics.model_label``."""
+        named = {name for key in self.keys for name in (*key.models, *key.aliases, key.model_name)}
+        return frozenset(named - {ANY_MODEL, ""})

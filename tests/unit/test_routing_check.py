@@ -125,6 +125,18 @@ def test_a_key_that_serves_nothing_is_named_and_why(members: dict[str, object], 
     assert report.skipped == (Placed(1, "skipped", f'key "k": {why}'),)
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"models": ["a", "b"], "blacklisted_models": ["a"], "vllm_key_config": {"url": "http://h"}},
+        {"models": ["*"], "blacklisted_models": ["a"], "vllm_key_config": {"url": "http://h"}},
+        {"models": ["M"], "weight": 0},
+    ],
+)
+def test_a_key_that_serves_something_is_not(members: dict[str, object]) -> None:
+    assert check(json.dumps(with_key(**members)).encode(), {}).skipped == ()
+
+
 def test_a_url_for_the_whole_provider_helps_no_key() -> None:
     document = with_key(vllm_key_config={})
     document["providers"]["vllm"]["network_config"] = {"base_url": "http://h"}

@@ -815,3 +815,20 @@ def test_nothing_that_prints_a_configuration_prints_a_secret() -> None:
     config = load(document, {"PROXY": "canary-5"})
     assert isinstance(config, Config)
     assert "canary" not in f"{config} {config!r} {config.auth} {config.required_headers} {config.network}"
+
+
+def test_what_a_configuration_tells_about_itself() -> None:
+    config = Config(
+        keys=(
+            Key("a", "a", value="sk-1", models=("*",), aliases={"fast": Alias("org/x")}),
+            Key("b", "b", models=("org/m", "org/n"), model_name="org/m"),
+            Key("c", "c", value="sk-1"),
+        ),
+        auth=Auth(("client-1",)),
+        required_headers=(Required("x-a"), Required("x-b", secret="sesame"), Required("x-c", secret="")),
+        network=Network(request_timeout_s=30),
+    )
+    assert config.secrets == ("sk-1", "client-1", "sesame")
+    assert config.known_models == {"fast", "org/m", "org/n"}
+    assert config.network.first_byte_s == 30
+    assert Network(request_timeout_s=30, first_byte_timeout_s=5).first_byte_s == 5

@@ -92,6 +92,8 @@ UNKNOWN_MODEL = "The model `x` does not exist."
         ),
         pytest.param(said(400, "HTML response received from provider"), "unknown", id="400, a web page"),
         pytest.param(said(400, "provider API error: nginx"), "unknown", id="400, not JSON"),
+        pytest.param(said(400, "", type="BadRequestError"), "caller_fault", id="400 that says only its type"),
+        pytest.param(said(400, "", code="400"), "caller_fault", id="400 that says only its code"),
         pytest.param(said(418, "teapot"), "unknown", id="418"),
         pytest.param(said(None, "no keys found"), "unknown", id="no status"),
         pytest.param(Failed({}), "unknown", id="an empty document"),
@@ -154,6 +156,19 @@ def test_a_broken_exchange_as_the_translators_tell_it(cut: Cut, expected: Failur
 )
 def test_a_refusal_as_the_translators_tell_it(body: bytes, status: int, expected: FailureClass) -> None:
     assert classify(Failed(errors.from_reply(Reply(status, {}, body)).error)) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(500, 500), ("500", None), (True, None), (500.0, None), (None, None)]
+)
+def test_a_status_is_an_integer(status: object, expected: int | None) -> None:
+    assert Failed({"status_code": status}).status == expected
+
+
+def test_a_client_that_left_shows_by_status_or_by_type() -> None:
+    assert classify(said(499, "x")) == "cancelled"
+    assert classify(said(500, "x", type="request_cancelled")) == "cancelled"
+    assert classify(said(404, "I found no model")) == "unknown"
 
 
 def test_a_stream_that_ended_before_its_first_event_is_the_servers_fault() -> None:
@@ -223,6 +238,7 @@ def test_the_reason_that_logs_tell(failed: Failed, expected: str) -> None:
         ("1.5", None),
         ("-1", None),
         ("²", None),
+        ("999999999", 999_999_999.0),
         ("9999999999", None),
         ("Wed, 21 Oct 2026 07:28:00 GMT", None),
     ],

@@ -159,6 +159,15 @@ def test_the_operators_rules(rules: Filter, expected: dict[str, str]) -> None:
     assert to_upstream(SENT, {}, "id-1", False, rules) == {"x-request-id": "id-1", **expected}
 
 
+def test_what_nobody_asked_for_and_cannot_be_sent_stays_behind() -> None:
+    rules = Filter(("*",))
+    assert to_upstream([("x-odd", "\udcff"), ("odd name", "1")], {}, "i", False, rules) == {
+        "x-request-id": "i"
+    }
+    assert to_upstream([("x-bf-eh-x-odd", "\udcff")], {}, "i", False, rules) == Unsendable("x-bf-eh-x-odd")
+    assert to_upstream([("X-BF-EH-a b", "1")], {}, "i", False) == Unsendable("x-bf-eh-a b")
+
+
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 

@@ -95,6 +95,13 @@ def test_a_streak_ends_when_its_key_fails() -> None:
     assert pick(pool, "m", selection, fleet, 0.0, 61.0).key.id == "b", "the streak does not come back"
 
 
+def test_a_retry_counts_for_the_streak_of_its_own_key_only() -> None:
+    a, b = keys(1, 1)
+    fleet = Fleet().started(a).started(a)
+    assert fleet.streak == ("a", 2)
+    assert fleet.started(b).streak == ("b", 1)
+
+
 def test_the_least_used_is_the_one_with_least_in_flight_then_least_served() -> None:
     pool, selection = keys(1, 1, 1), Selection("least_used")
     assert sequence("least_used", pool, 6) == "abcabc"
@@ -116,6 +123,9 @@ def test_the_first_is_filled_first() -> None:
             (1, 1), (0, 0), "a", "requests in flight: 0 with a, 0 with b", id="the first draw of equals"
         ),
         pytest.param((4, 1), (3, 1), "a", "requests in flight: 3 with a, 1 with b", id="for its weight"),
+        pytest.param(
+            (2, 1), (2, 0), "b", "requests in flight: 0 with b, 2 with a", id="the one to come counts, too"
+        ),
         pytest.param((0, 1), (0, 9), "b", "the only key", id="not a last resort"),
         pytest.param((0, 0), (1, 0), "b", "requests in flight: 0 with b, 1 with a", id="only last resorts"),
         pytest.param((1,), (7,), "a", "the only key", id="one key"),
@@ -271,6 +281,11 @@ def test_a_rejected_key_rests_for_all_models_until_it_serves_one() -> None:
     fleet = Fleet().failed(pool[0], "m", REJECTED, selection, 0.0)
     assert pick(pool, "another", selection, fleet, 0.0, 1.0).key.id == "b"
     assert pick(pool, "another", selection, fleet.answered(pool[0], "m"), 0.0, 1.0).key.id == "a"
+
+
+def test_nobody_rests_at_first() -> None:
+    (a,) = keys(1)
+    assert not Fleet().rests(a, "m", 0.0)
 
 
 def test_when_all_keys_should_rest_none_does() -> None:
