@@ -309,7 +309,7 @@ class Gateway:
         """What the client asks, as one flat object."""
         limit = self.config.request_limit
         if (request.content_length or 0) > limit:
-            raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
+            return _too_large(limit)
         try:
             if route.form:
                 return await _form(request, limit)
@@ -622,7 +622,7 @@ async def _form(request: web.Request, limit: int) -> translate.Document | Failur
     reader = forms.Reader(boundary)
     async for data in request.content.iter_any():
         if request.content.total_bytes > limit:
-            raise web.HTTPRequestEntityTooLarge(limit, request.content.total_bytes)
+            return _too_large(limit)
         if fault := reader.feed(data):
             return _no_form(fault)
     form = reader.close()
@@ -748,8 +748,7 @@ async def _shield(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPRequestEntityTooLarge:
-        limit = request.client_max_size
-        return _failed(_client_fault(f"request body exceeds max allowed size of {limit} bytes", 413), seen)
+        return _failed(_too_large(request.client_max_size), seen)
     except web.HTTPMethodNotAllowed as refusal:
         response = _failed(_client_fault(f"{request.method} is not allowed for {request.path}", 405), seen)
         response.headers["allow"] = refusal.headers["allow"]
@@ -767,6 +766,10 @@ async def _shield(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _client_fault(message: str, status: int) -> Failure:
     return errors.rejected(message, status, error_type="invalid_request_error")
+
+
+def _too_large(limit: int) -> Failure:
+    return _client_fault(f"request body exceeds max allowed size of {limit} bytes", 413)
 
 
 async def _dress(request: web.Request, response: web.StreamResponse) -> None:
