@@ -4,15 +4,39 @@ No function here does I/O, reads a clock or a setting, or changes what it was
 given. Trouble is a ``Failure``, returned.
 """
 
-from . import chat, completions, documents, embeddings, errors, models, rerank, responses, sse
+from . import (
+    chat,
+    completions,
+    documents,
+    embeddings,
+    errors,
+    explanation,
+    models,
+    rerank,
+    responses,
+    sse,
+    transcriptions,
+)
 from .conversation import Operation, converse, never
+from .errors import unsupported
+from .explanation import explained
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
-from .registry import OPERATIONS
-from .types import BifrostError, ChatRequest, Document, ExtraFields, RequestType, ResponsesRequest
+from .registry import OPERATIONS, UNSUPPORTED
+from .types import (
+    BifrostError,
+    ChatRequest,
+    Document,
+    ExtraFields,
+    RequestType,
+    ResponsesRequest,
+    TranscriptionInput,
+    TranscriptionRequest,
+)
 
 __all__ = [
     "OPERATIONS",
+    "UNSUPPORTED",
     "BifrostError",
     "Body",
     "Call",
@@ -27,15 +51,21 @@ __all__ = [
     "Plan",
     "RequestType",
     "ResponsesRequest",
+    "TranscriptionInput",
+    "TranscriptionRequest",
     "chat",
     "completions",
     "converse",
     "documents",
     "embeddings",
     "errors",
+    "explained",
+    "explanation",
     "models",
     "never",
     "rerank",
     "responses",
     "sse",
+    "transcriptions",
+    "unsupported",
 ]

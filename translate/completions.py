@@ -29,6 +29,11 @@ def plan(request: Document, call: Call) -> Plan | Failure:
     return planned(_built(request, call), PATH, request, call)
 
 
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request."""
+    return ledger(_built(request, call))
+
+
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
     """The answer in Bifrost's form; ``spent_ms`` is the time of all attempts.
 
@@ -64,6 +69,8 @@ def _built(request: Document, call: Call) -> Built | Failure:
     prompt = request.get("input")
     if prompt is None or prompt in ("", [], ()):
         if "prompt_embeds" in fields:
+            if "input" in request:
+                notes.append(Note("prompt", "dropped", "empty"))
             return Built({"model": model, **fields}, notes)
         return errors.invalid("prompt is required for text completion", "prompt")
     if not isinstance(prompt, str) and documents.as_array(prompt) is None:

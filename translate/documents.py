@@ -113,9 +113,7 @@ def decode_object(data: bytes, strict: bool = False) -> Mapping[str, object] | M
 
 
 _Row = dict[str, Raw]
-_decode_rows: Final = msgspec.json.Decoder(
-    dict[str, list[_Row] | dict[str, object] | str | int | bool | None], float_hook=_number
-).decode
+_decode_rows: Final = msgspec.json.Decoder(dict[str, list[_Row] | _Row | str | int | bool | None]).decode
 
 
 def decode_rows(data: bytes, untouched: str) -> Mapping[str, object] | None:
@@ -126,20 +124,35 @@ def decode_rows(data: bytes, untouched: str) -> Mapping[str, object] | None:
     the ordinary gives ``None``; ``decode`` then says what it is.
     """
     try:
-        document = _decode_rows(data)
+        if not data.isascii():
+            data.decode()  # msgspec does not check what it leaves undecoded
+        return {name: _member(member, untouched) for name, member in _decode_rows(data).items()}
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
-    out: dict[str, object] = {}
-    for name, member in document.items():
-        out[name] = [_row(row, untouched) for row in member] if isinstance(member, list) else member
-    return out
 
 
-def _row(row: _Row, untouched: str) -> dict[str, object]:
+def _member(member: object, untouched: str) -> object:
+    if isinstance(member, list):
+        return [_row(row, untouched) for row in member]
+    if isinstance(member, dict):
+        return _row(member, None)
+    if member == 0 and member is not False:
+        raise ValueError("it may be -0")
+    return member
+
+
+def _row(row: _Row, untouched: str | None) -> dict[str, object]:
     return {
-        name: raw if name == untouched and bytes(memoryview(raw)[:1]) == b"[" else decode(bytes(raw))
+        name: raw if name == untouched and bytes(memoryview(raw)[:1]) == b"[" else _decoded(raw)
         for name, raw in row.items()
     }
+
+
+def _decoded(raw: Raw) -> object:
+    value = decode(bytes(raw))
+    if isinstance(value, Malformed):
+        raise ValueError(value.reason)
+    return value
 
 
 class Encoded(Mapping[str, object]):

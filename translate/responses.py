@@ -6,7 +6,7 @@ and what the chat answers becomes a response.
 https://platform.openai.com/docs/api-reference/responses
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -43,6 +43,12 @@ def plan(request: Document, call: Call) -> Plan | Failure:
     if isinstance(bridged, Failure):
         return errors.stamp(bridged, call, request_model(request))
     return chat.plan(bridged.request, call)
+
+
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request, as a response and as a chat."""
+    bridged = _bridged(request)
+    return () if isinstance(bridged, Failure) else (*bridged.notes, *chat.noted(bridged.request, call))
 
 
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:

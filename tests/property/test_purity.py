@@ -11,14 +11,14 @@ ROOT = Path(__file__).parents[2]
 TRANSLATE = sorted((ROOT / "translate").glob("*.py"))
 
 ALLOWED = {
-    "base64", "binascii", "bisect", "collections", "collections.abc", "dataclasses", "enum", "functools", "hashlib", "itertools",
-    "json", "json.encoder", "math", "msgspec", "re", "struct", "typing", "typing_extensions",
+    "base64", "binascii", "bisect", "collections", "collections.abc", "dataclasses", "decimal", "enum", "functools", "hashlib", "itertools",
+    "json", "json.encoder", "math", "msgspec", "re", "shlex", "struct", "typing", "typing_extensions",
 }  # fmt: skip
 """Modules that compute and nothing else."""
 
 FORBIDDEN_NAMES = {
-    "__import__", "breakpoint", "compile", "eval", "exec", "globals", "input", "locals", "open", "print", "setattr",
-    "delattr",
+    "__import__", "breakpoint", "compile", "eval", "exec", "globals", "hash", "id", "input", "locals", "open", "print",
+    "setattr", "delattr", "vars",
 }  # fmt: skip
 MUTABLE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 CHANGERS = {"append", "add", "update", "setdefault", "pop", "clear", "extend", "remove", "insert", "discard"}
@@ -89,6 +89,52 @@ def test_a_translator_has_no_state_of_its_own(path: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGERS:
             owner = node.func.value
             assert not (isinstance(owner, ast.Name) and owner.id in said), ast.unparse(node)
+
+
+def is_set(node: ast.expr, sets: set[str]) -> bool:
+    """Whether an expression is a set, as far as one can see."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id in {"set", "frozenset"}
+    if isinstance(node, ast.BinOp):
+        return is_set(node.left, sets) or is_set(node.right, sets)
+    return isinstance(node, ast.Set | ast.SetComp) or (isinstance(node, ast.Name) and node.id in sets)
+
+
+@pytest.mark.parametrize("path", TRANSLATE, ids=lambda path: path.name)
+def test_nothing_depends_on_the_order_of_a_set(path: Path) -> None:
+    """That order differs from process to process."""
+    nodes = list(ast.walk(tree(path)))
+    sets: set[str] = set()
+    for node in nodes:
+        if (
+            isinstance(node, ast.AnnAssign | ast.Assign)
+            and node.value is not None
+            and is_set(node.value, sets)
+        ):
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+            sets |= {target.id for target in targets if isinstance(target, ast.Name)}
+    for node in nodes:
+        if isinstance(node, ast.For | ast.comprehension):
+            assert not is_set(node.iter, sets), ast.unparse(node.iter)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+            "list",
+            "tuple",
+            "dict.fromkeys",
+            "iter",
+            "next",
+        }:
+            assert not any(is_set(argument, sets) for argument in node.args), ast.unparse(node)
+        if isinstance(node, ast.Starred):
+            assert not is_set(node.value, sets), ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", TRANSLATE, ids=lambda path: path.name)
+def test_nothing_is_remembered_from_call_to_call(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef):
+            decorators = {ast.unparse(decorator).split("(")[0] for decorator in node.decorator_list}
+            assert decorators <= {"property", "dataclass", "staticmethod", "classmethod"}, node.name
+        assert not isinstance(node, ast.Nonlocal), "a closure that changes"
 
 
 @pytest.mark.parametrize("path", TRANSLATE, ids=lambda path: path.name)

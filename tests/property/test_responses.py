@@ -180,7 +180,7 @@ def assert_one_end(events: Sequence[Chunk | Failure]) -> None:
         assert client.final["error"]["message"] == last.error["error"]["message"]
 
 
-@given(requests(), some.calls(streaming=False, operation="responses"))
+@given(requests(), some.calls_of("responses"))
 def test_any_request_gives_a_plan_or_the_place_of_the_fault(asked: dict[str, object], call: Call) -> None:
     before = copy.deepcopy(asked)
     plan = responses.plan(asked, call)
@@ -284,7 +284,7 @@ def test_any_reply_gives_a_response_or_an_error(asked: dict[str, object], reply:
     some.any_streams,
     some.heads,
     some.cuts,
-    some.calls(streaming=True, operation="responses_stream"),
+    some.calls_of("responses_stream"),
     requests(),
     st.data(),
 )
