@@ -25,18 +25,23 @@ class Shares(NamedTuple):
     others: Sequence[Document]
 
 
+NO_SHARES: Final = Shares((), (), ())
+
+
 def shares(logprobs: object, thought: str, text: str, alone: bool) -> Shares:
     """The tokens of ``logprobs``, parted by what was said with them: first ``thought``, then ``text``.
 
     When ``text`` is not found among them, all are its own if it is ``alone``, else none.
     """
+    if logprobs is None:
+        return NO_SHARES
     tokens = [
         token
         for token in documents.as_array((documents.as_object(logprobs) or {}).get("content")) or ()
         if isinstance(token, Mapping)
     ]
     if not tokens:
-        return Shares((), (), ())
+        return NO_SHARES
     spelled = [_bytes(token) for token in tokens]
     begin = next((place for place, part in enumerate(spelled) if part), len(tokens))
     late, tokens, spelled = tokens[:begin], tokens[begin:], spelled[begin:]

@@ -54,9 +54,11 @@ class Unplaced:
     def top(self, document: Document) -> None:
         """Of the reply itself."""
         for name, value in document.items():
+            if name in _TOP or value in (None, ""):
+                continue
             if name == "service_tier" and isinstance(value, str) and value in _TIERS:
                 self.tier = value
-            elif name not in _TOP and value not in (None, ""):
+            else:
                 _gather(self._top, name, value)
 
     def logprobs(self, tokens: Sequence[Document]) -> None:

@@ -62,6 +62,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from . import documents, errors
+from .envelope import extra_fields
 from .fold import Event, Fold
 from .plan import Call, Chunk, CutLike, Failure, Note
 from .response_logprobs import in_event
@@ -86,9 +87,6 @@ LIMIT: Final = 256 * 1024 * 1024
 """Bytes that a stream may have unless told otherwise: the last event repeats all that was said."""
 
 _CODES: Final[Mapping[int, str]] = {400: "invalid_prompt", 429: "rate_limit_exceeded"}
-_OF_ONE_CHUNK: Final = frozenset(
-    {"latency", "chunk_index", "raw_request", "raw_response", "translation_notes"}
-)
 
 
 class ResponseFold:
@@ -124,7 +122,7 @@ class ResponseFold:
         self._at_ms = 0
         self._last_at = 0
         self._identity: Identity | None = None  # known once the response is created
-        self._fields: Document = {}  # extra_fields of the chunk at hand
+        self._fields = extra_fields(call, model, 0)  # of every event, but for time and number
         self._raw: list[str] = []  # raw text of chunks, for the next event
         self._sequence = 0
         self._output = Output("", self._note)
@@ -162,11 +160,7 @@ class ResponseFold:
         self._notes[note] = None
 
     def _emit(self, out: list[Event], kind: str, **members: object) -> None:
-        fields: dict[str, object] = {
-            **self._fields,
-            "latency": self._at_ms - self._last_at,
-            "chunk_index": self._sequence,
-        }
+        fields = self._fields | {"latency": self._at_ms - self._last_at, "chunk_index": self._sequence}
         if self._raw:
             fields["raw_response"] = "\n\n".join(self._raw)
             self._raw = []
@@ -178,7 +172,6 @@ class ResponseFold:
     def _take(self, chunk: Chunk, out: list[Event]) -> None:
         data = chunk.data
         fields = documents.as_object(data.get("extra_fields")) or {}
-        self._fields = {name: value for name, value in fields.items() if name not in _OF_ONE_CHUNK}
         if raw := documents.as_text(fields.get("raw_response")):
             self._raw.append(raw)
         if self._identity is None:

@@ -13,7 +13,17 @@ from types import FrameType
 import pytest
 
 from routing import forms
-from translate import chat, completions, documents, embeddings, multipart, rerank, sse, transcriptions
+from translate import (
+    chat,
+    completions,
+    documents,
+    embeddings,
+    multipart,
+    rerank,
+    responses,
+    sse,
+    transcriptions,
+)
 from translate.fold import Fold
 from translate.plan import Call, Note
 from transports.base import Reply
@@ -26,6 +36,7 @@ REQUEST: Mapping[str, object] = {
 STREAMED = Call("chat_completion_stream", raw_response=True)
 TRANSCRIBED = Call("transcription_stream", raw_response=True)
 EVENTS = Reply(200, {"content-type": "text/event-stream"})
+STREAMED_RESPONSE = Call("responses_stream", raw_response=True)
 UNKNOWN = Reply(200, {})
 REFUSED = Reply(500, {})
 
@@ -242,6 +253,76 @@ def test_twice_the_stream_is_at_most_twice_the_work(head: Reply, body: Callable[
         return work(lambda: fed(chat.fold(REQUEST, head, STREAMED), pieces))
 
     assert folded(2 * SIZE) <= ALMOST_TWICE * folded(SIZE)
+
+
+def calls_told_by_turns(n: int) -> bytes:
+    begun = b"".join(fragment(index=i, id=f"c{i}", function={"name": "f", "arguments": "{"}) for i in (0, 1))
+    turns = b"".join(fragment(index=i, function={"arguments": "x"}) for i in (0, 1))
+    return begun + turns * (n // 400)
+
+
+def thoughts_and_texts_by_turns(n: int) -> bytes:
+    turns = [{"reasoning": "a"}, {"content": "b"}, {"refusal": "c"}]
+    return b"".join(frame({"index": 0, "delta": delta}) for delta in turns) * (n // 400)
+
+
+def tokens(n: int) -> bytes:
+    token = {"token": "x", "logprob": -1, "bytes": [120], "top_logprobs": []}
+    spoken = frame(
+        {"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [token]}, "token_ids": [1]}
+    )
+    return spoken * (n // 400)
+
+
+def many_tokens_in_one_frame(n: int) -> bytes:
+    token = {"token": "a", "logprob": -1}
+    entry = {
+        "index": 0,
+        "delta": {"reasoning": "b", "content": "ab"},
+        "logprobs": {"content": [token] * (n // 40)},
+    }
+    return frame(entry)
+
+
+@pytest.mark.usefixtures("counted_notes")
+@pytest.mark.parametrize(
+    "body",
+    [*BODIES, calls_told_by_turns, thoughts_and_texts_by_turns, tokens, many_tokens_in_one_frame],
+    ids=lambda body: body.__name__,
+)
+def test_twice_the_streamed_response_is_at_most_twice_the_work(body: Callable[[int], bytes]) -> None:
+    def folded(size: int) -> int:
+        pieces = in_pieces(body(size) + b"data: [DONE]\n\n", 64)
+        return work(lambda: fed(responses.fold(REQUEST, EVENTS, STREAMED_RESPONSE), pieces))
+
+    assert folded(2 * SIZE) <= ALMOST_TWICE * folded(SIZE)
+
+
+ITEMS: Mapping[str, list[object]] = {
+    "thoughts": [{"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]}],
+    "texts": [{"role": "assistant", "content": "x"}],
+    "calls": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}],
+    "turns": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}],
+}
+
+
+@pytest.mark.parametrize("items", ITEMS.values(), ids=list(ITEMS))
+def test_twice_the_input_is_at_most_twice_the_work(items: list[object]) -> None:
+    def planned(count: int) -> int:
+        request = {"model": "m", "input": items * count}
+        return work(lambda: responses.plan(request, STREAMED_RESPONSE))
+
+    assert planned(4_000) <= ALMOST_TWICE * planned(2_000)
+
+
+def test_twice_the_tools_are_at_most_twice_the_work() -> None:
+    def planned(count: int) -> int:
+        tools = [{"type": "function", "name": f"f{i}"} for i in range(count)]
+        params = {"tools": tools, "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": tools}}
+        request = {"model": "m", "input": "hi", "params": params}
+        return work(lambda: responses.plan(request, STREAMED_RESPONSE))
+
+    assert planned(4_000) <= ALMOST_TWICE * planned(2_000)
 
 
 TEXT: Mapping[str, object] = {"provider": "vllm", "model": "m", "input": ["hi", [1, 2]], "params": {"n": 2}}
