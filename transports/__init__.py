@@ -35,6 +35,8 @@ from .base import (
 
 if TYPE_CHECKING:
     from .aiohttp_transport import AiohttpTransport
+    from .connection_pool import ConnectionPool
+    from .httptools_transport import HttptoolsTransport
     from .replay import AsyncReplayTransport, Recording, Recordings, Recut, ReplayTransport
     from .requests_transport import RequestsTransport
 
@@ -45,11 +47,13 @@ __all__ = [
     "AsyncStream",
     "AsyncTransport",
     "BodyLike",
+    "ConnectionPool",
     "Cut",
     "CutKind",
     "Endpoint",
     "Finishable",
     "FoldLike",
+    "HttptoolsTransport",
     "Piece",
     "PlanLike",
     "Recording",
@@ -74,6 +78,8 @@ __all__ = [
 _MODULES: Final = {
     "AiohttpTransport": ".aiohttp_transport",
     "AsyncReplayTransport": ".replay",
+    "ConnectionPool": ".connection_pool",
+    "HttptoolsTransport": ".httptools_transport",
     "Recording": ".replay",
     "Recordings": ".replay",
     "Recut": ".replay",

@@ -204,14 +204,15 @@ class BlockingClient:
             self._session.close()
 
 
-Made = tuple[aiohttp.ClientSession, transports.AsyncTransport]
+Made = tuple[aiohttp.ClientSession | transports.ConnectionPool, transports.AsyncTransport]
+MakeLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
 class AsyncClient:
-    """Over aiohttp: each call runs the loop until it is done."""
+    """Over an asynchronous library: each call runs the loop until it is done."""
 
-    def __init__(self, make: Callable[[], Made]) -> None:
-        self._runner = asyncio.Runner()
+    def __init__(self, make: Callable[[], Made], loop_factory: MakeLoop | None = None) -> None:
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
         self._session, self._transport = self._runner.run(_made(make))
 
     def send(self, plan: PlanLike) -> Reply:
@@ -277,10 +278,26 @@ def aiohttp_client(endpoint: Endpoint) -> Client:
     return AsyncClient(make)
 
 
+def httptools_client(endpoint: Endpoint, loop_factory: MakeLoop | None = None) -> Client:
+    def make() -> Made:
+        pool = transports.ConnectionPool()
+        return pool, transports.HttptoolsTransport(pool, endpoint)
+
+    return AsyncClient(make, loop_factory)
+
+
 Connect = Callable[..., Client]
 """Makes a client of an address and of other settings of ``Endpoint``."""
 
-MAKERS = {"requests": requests_client, "aiohttp": aiohttp_client}
+MAKERS: dict[str, Callable[[Endpoint], Client]] = {
+    "requests": requests_client,
+    "aiohttp": aiohttp_client,
+    "httptools": httptools_client,
+}
+if sys.platform != "win32":  # where there is no uvloop
+    import uvloop
+
+    MAKERS["httptools on uvloop"] = lambda endpoint: httptools_client(endpoint, uvloop.new_event_loop)
 
 
 def streamed(client: Client, plan: PlanLike) -> Reply:

@@ -64,7 +64,7 @@ def test_a_connection_is_used_again_after_a_whole_answer(connect: Connect) -> No
 def test_a_connection_is_used_again_when_the_fold_ended_before_the_body(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("requests_transport", "aiohttp_transport"):
+    for module in ("requests_transport", "aiohttp_transport", "httptools_transport"):
         monkeypatch.setattr(f"transports.{module}.DRAIN_S", WAIT_S)  # for machines that are slow
     ended = threading.Event()
 
