@@ -69,15 +69,18 @@ class Connection(asyncio.Protocol):
         answer = self.answer
         answer.expect(bodiless)
         sent = await self._send(head, blocks)
-        if answer.state == "head" and self.cut is None:
-            await self._wait("first byte", limits.first_byte_s)
+        self._allow("first byte", limits.first_byte_s)
+        while self._is_unanswered():
+            await self._wait()
         answer.keeps = answer.keeps and sent
 
     async def read(self) -> bytes:
         """The next bytes of the body, as many as came; none at its end, good or bad."""
         body = self.answer.body
-        if not body and self.answer.state == "body" and self.cut is None:
-            await self._wait("idle", self._limits.idle_s)
+        if not body:
+            self._allow("idle", self._limits.idle_s)
+            while not body and self.answer.state == "body" and self.cut is None:
+                await self._wait()
         data = body[0] if len(body) == 1 else b"".join(body)
         body.clear()
         self._waiting = 0
@@ -111,8 +114,9 @@ class Connection(asyncio.Protocol):
         for block in blocks:
             whole = memoryview(block)
             for start in range(0, len(whole), _BLOCK):
+                self._allow("sending", self._limits.first_byte_s)
                 while self._blocked and self._is_unanswered():
-                    await self._wait("sending", self._limits.first_byte_s)
+                    await self._wait()
                 if not self._is_unanswered():
                     return False
                 transport.write(whole[start : start + _BLOCK])
@@ -124,12 +128,16 @@ class Connection(asyncio.Protocol):
     # One timer serves all waits: it is set anew only for an earlier time, and
     # looks at the deadline of the day when it fires.
 
-    async def _wait(self, phase: Phase, seconds: float | None) -> None:
+    def _allow(self, phase: Phase, seconds: float | None) -> None:
+        """From now on, waiting is limited in this way."""
         deadline = math.inf if seconds is None else self._loop.time() + seconds
         if self._total_at < deadline:
             deadline, phase, seconds = self._total_at, "total", self._limits.total_s
         self._deadline, self._phase, self._limit_s = deadline, phase, seconds
-        if deadline < self._timer_at:
+
+    async def _wait(self) -> None:
+        """Until something happens, be it what the caller waits for or not."""
+        if self._deadline < self._timer_at:
             self._set_timer()
         self._waiter = self._loop.create_future()
         try:
@@ -181,20 +189,20 @@ class Connection(asyncio.Protocol):
         elif not answer.keeps and answer.state in {"idle", "over"}:
             self.close()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._timer_at = None, math.inf
         answer = self.answer
         under_way = answer.state in {"head", "body"}
-        if error is None:
+        if exc is None:
             answer.end()
         if self.cut is None and under_way:
-            if error is None:
+            if exc is None:
                 self.cut = Cut("read", answer.fault) if answer.fault else None
             else:
-                self.cut = Cut("read", phrase(error)) if answer.state == "head" else broken_body(error)
+                self.cut = Cut("read", phrase(exc)) if answer.state == "head" else broken_body(exc)
         self._wake()
         self._forget(self)
 

@@ -12,7 +12,7 @@ here is what it leaves open:
 * Only HTTP/1.0 and 1.1 are spoken, a status has at least 100, and the only
   transfer coding is ``chunked``.
 * What comes in a body without being of the body (chunk extensions, trailers)
-  is bounded.
+  is bounded, give or take one read.
 * A body without a length ends with the connection.
 * After the answer the server has nothing to say. If it speaks, the connection
   is not to be used again.
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, Literal
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from .faults import ENDED_EARLY, NO_ANSWER, NOT_HTTP
 
@@ -105,7 +105,7 @@ class ResponseParser:
         elif self.state == "body":
             self.fault = self.fault or ENDED_EARLY
         elif self.state == "head":
-            self.fault = self.fault or (NOT_HTTP if self._head_size or self._head else NO_ANSWER)
+            self.fault = self.fault or NO_ANSWER
 
     def _fail(self, fault: str) -> bool:
         self.fault, self.keeps = fault, False
@@ -151,10 +151,10 @@ class ResponseParser:
             or (len(head) > _LONGEST_LINE and max(map(len, head.split(b"\n"))) > _LONGEST_LINE)
         ):
             return False
-        self.headers, self._interim = {}, False
+        self._interim = False
         try:
             self._llhttp.feed_data(head)
-        except HttpParserError:
+        except (HttpParserError, HttpParserUpgrade):
             return self.state == "over"  # of 101, behind which there is no HTTP
         return self._interim or self.state != "head"
 
@@ -193,7 +193,9 @@ class ResponseParser:
             or (coding is not None and coding.lower() != "chunked")
         ):
             raise _UnwantedError
-        if not self._interim:
+        if self._interim:
+            self.headers = {}
+        else:
             self.status = status
             self.keeps = self._llhttp.should_keep_alive() and not self._bodiless and status != _SWITCHING
             self._until_close = not has_end

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -101,7 +102,12 @@ class Connection:
 class Loopback:
     """Listens on a port of its own, and runs ``script`` in a thread for each connection."""
 
-    def __init__(self, script: Callable[[Connection], object]) -> None:
+    def __init__(
+        self,
+        script: Callable[[Connection], object],
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
         self.requested = threading.Event()
@@ -110,8 +116,11 @@ class Loopback:
         self._errors: list[Exception] = []
         self._threads: list[threading.Thread] = []
         self._socks: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls = tls
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family, backlog=256)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"{'https' if tls else 'http'}://{shown}:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
         acceptor = threading.Thread(target=self._accept)
@@ -147,7 +156,10 @@ class Loopback:
     def _serve(self, sock: socket.socket) -> None:
         with sock:
             try:
-                self._script(Connection(sock, self))
+                if self._tls:
+                    sock = self._tls.wrap_socket(sock, server_side=True)
+                with sock:
+                    self._script(Connection(sock, self))
             except OSError:
                 pass  # the client left, as it may
             except Exception as error:
