@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -121,9 +122,15 @@ def unsendable(url: str, headers: Mapping[str, str]) -> Cut | None:
 
 def unsendable_headers(headers: Mapping[str, str]) -> Cut | None:
     """The same for the headers alone."""
-    if all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers.items()):
-        return None
-    return Cut("connect", "a header holds characters that cannot be sent")
+    for name, value in headers.items():
+        if not _is_token(name) or not _VALUE.fullmatch(value):
+            return Cut("connect", "a header holds characters that cannot be sent")
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _is_token(name: str) -> bool:
+    return bool(_TOKEN.fullmatch(name))
 
 
 def is_printable(address: str) -> bool:
