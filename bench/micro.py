@@ -49,7 +49,7 @@ _T = TypeVar("_T")
 
 
 def _good(outcome: _T | Failure | documents.Malformed) -> _T:
-    if isinstance(outcome, Failure | documents.Malformed):
+    if isinstance(outcome, (Failure, documents.Malformed)):
         raise TypeError(outcome)
     return outcome
 

@@ -47,7 +47,8 @@ class Process:
         os.sched_setaffinity(self._process.pid, cores)  # threads and processes that it starts inherit that
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._told: list[str] = []
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         stream = self._process.stdout
@@ -98,6 +99,9 @@ class Process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(3)
                 break
+        self._listener.join(3)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 @contextlib.contextmanager
