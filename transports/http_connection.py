@@ -82,16 +82,12 @@ class Connection(asyncio.Protocol):
             while not body and self.answer.state == "body" and self.cut is None:
                 await self._wait()
         data = body[0] if len(body) == 1 else b"".join(body)
-        body.clear()
-        self._waiting = 0
-        if self._paused:
-            self._paused = False
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()
+        self._emptied()
         return data
 
     def rest(self) -> None:
-        """The exchange is over; until the next one the server has nothing to say."""
+        """The exchange is over; until the next one the server has nothing to say. What nobody read is gone."""
+        self._emptied()
         self.answer.state = "idle"
         self.idle_since = self._loop.time()
 
@@ -100,6 +96,15 @@ class Connection(asyncio.Protocol):
         self.answer.keeps = False
         if self._transport is not None:
             self._transport.abort()
+
+    def _emptied(self) -> None:
+        """The body as far as it came is done with."""
+        self.answer.body.clear()
+        self._waiting = 0
+        if self._paused:
+            self._paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
 
     async def _send(self, head: bytes, blocks: Sequence[bytes]) -> bool:
         """Whether all was sent; not when the answer or the end of the connection came first."""

@@ -145,6 +145,21 @@ def test_leaving_a_stream_unread_closes_its_connection(connect: Connect) -> None
         assert server.client_closed.wait(WAIT_S)
 
 
+def test_a_whole_answer_that_nobody_reads_does_not_come_with_the_next(connect: Connect) -> None:
+    answers = [wire(b"unread"), wire(b"fine")]
+
+    def script(connection: Connection) -> None:
+        while connection.request():
+            connection.send(answers.pop(0))
+
+    with Loopback(script) as server:
+        client = connect(server.url)
+        with client.stream(POST) as (reply, _):
+            assert reply.status == 200
+        assert client.send(POST).body == b"fine"
+        assert len(server.requests) == 2
+
+
 def small_pool(library: str, endpoint: Endpoint) -> Client:
     """A client that has no more than two connections, and waits for one."""
     if library == "requests":
