@@ -36,6 +36,8 @@ from .base import (
 
 if TYPE_CHECKING:
     from .aiohttp_transport import AiohttpTransport
+    from .connection_pool import ConnectionPool
+    from .httptools_transport import HttptoolsTransport
     from .replay import AsyncReplayTransport, Recording, Recordings, Recut, ReplayTransport
     from .requests_transport import RequestsTransport
 
@@ -46,11 +48,13 @@ __all__ = [
     "AsyncStream",
     "AsyncTransport",
     "BodyLike",
+    "ConnectionPool",
     "Cut",
     "CutKind",
     "Endpoint",
     "Finishable",
     "FoldLike",
+    "HttptoolsTransport",
     "Piece",
     "PlanLike",
     "Recording",
@@ -76,6 +80,8 @@ __all__ = [
 _MODULES: Final = {
     "AiohttpTransport": ".aiohttp_transport",
     "AsyncReplayTransport": ".replay",
+    "ConnectionPool": ".connection_pool",
+    "HttptoolsTransport": ".httptools_transport",
     "Recording": ".replay",
     "Recordings": ".replay",
     "Recut": ".replay",
