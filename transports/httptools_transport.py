@@ -170,7 +170,7 @@ class _Request:
     def __init__(self, plan: PlanLike, address: _Address, headers: Mapping[str, str]) -> None:
         self.origin = address.origin
         self.bodiless = plan.method == "HEAD"
-        self.blocks: Sequence[bytes] = () if plan.body is None else (plan.body.data,)
+        self.blocks: Sequence[bytes] = () if plan.body is None else (plan.body.data, *plan.body.rest)
         target = (address.prefix + plan.path).partition("#")[0]
         lines = [f"{plan.method} {target} HTTP/1.1"]
         ours = {
