@@ -16,7 +16,7 @@ import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +46,8 @@ RECORDED: Final = configuration.Config(
     keys=(configuration.Key(name="recorded", id="recorded", url="http://recorded.invalid", models=("*",)),)
 )
 """The configuration for bundled recordings: one key that serves every model."""
+
+FAULT_HEADER: Final = "x-bf-replay-fault"
 
 _POOLED_S: Final = 4.0  # uvicorn, and so vLLM, closes idle connections after 5 s
 _STALE_MS: Final = 1_000
@@ -134,22 +136,25 @@ def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request, understood and routed."""
+    """One request, understood and routed. ``fault`` is what a replay is asked to make of the answer."""
 
     operation: translate.Operation
     document: translate.Document
     call: translate.Call
     endpoint: transports.Endpoint
+    fault: transports.Fault | None = None
 
 
 MakeFold = Callable[[transports.Reply], translate.Fold]
 
 
 class Gateway:
-    """Serves the routes with one configuration."""
+    """Serves the routes with one configuration. What goes to a server and comes back is told to ``sink``."""
 
-    def __init__(self, config: configuration.Config) -> None:
+    def __init__(self, config: configuration.Config, sink: transports.Sink | None = None) -> None:
         self._config = config
+        self._sink = sink
+        self._replays = False
         network = config.network
         self._timeouts = transports.Timeouts(
             first_byte_s=network.request_timeout_s,
@@ -157,22 +162,23 @@ class Gateway:
             total_s=network.request_timeout_s,
         )
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
-        self._connect: Callable[[transports.Endpoint], Uplink]
+        self._connect: Callable[[Job], Uplink]
 
     async def connected(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs, requests go to the servers."""
         pooled = aiohttp.TCPConnector(limit=0, keepalive_timeout=_POOLED_S, socket_factory=_open_socket)
         fresh = aiohttp.TCPConnector(limit=0, force_close=True)
         async with _session(pooled) as session, _session(fresh) as spare:
-            self._connect = lambda endpoint: Uplink(
-                transports.AiohttpTransport(session, endpoint), transports.AiohttpTransport(spare, endpoint)
+            self._connect = lambda job: Uplink(
+                transports.AiohttpTransport(session, job.endpoint),
+                transports.AiohttpTransport(spare, job.endpoint),
             )
             yield
 
-    def replaying(self, recordings: transports.Recordings) -> None:
+    def replaying(self, replay: transports.AsyncReplayTransport) -> None:
         """From now on, requests are answered from recordings."""
-        transport = transports.AsyncReplayTransport(recordings)
-        self._connect = lambda _endpoint: Uplink(transport)
+        self._replays = True
+        self._connect = lambda job: Uplink(replay if job.fault is None else replay.with_fault(job.fault))
 
     async def health(self, _request: web.Request) -> web.Response:
         """What the configuration says of each key; asks no server."""
@@ -189,15 +195,21 @@ class Gateway:
             return _failed(job)
         if (fold := job.operation.fold) is not None:
             return await self._stream(request, job, lambda head: fold(job.document, head, job.call))
-        uplink = self._connect(job.endpoint)
+        uplink = self._connect(job)
         outcome = await transports.run_async(
-            uplink, translate.converse(job.operation, job.document, job.call)
+            self._recorded(uplink, job), translate.converse(job.operation, job.document, job.call)
         )
         if isinstance(outcome, Failure):
             return _failed(outcome, job, uplink)
         if job.operation.follow_up is not translate.never:
             self._known_paths[job.call.request_type, job.endpoint.url] = uplink.path
         return _answer(outcome, 200, _forwarded(job, uplink))
+
+    def _recorded(self, uplink: Uplink, job: Job) -> transports.AsyncTransport:
+        """The uplink, with its exchanges recorded if they are to be."""
+        if self._sink is None:
+            return uplink
+        return transports.AsyncRecordingTransport(uplink, self._sink, job.call.request_type)
 
     async def _body(self, request: web.Request) -> bytes | Failure:
         limit = self._config.request_limit
@@ -227,6 +239,9 @@ class Gateway:
         endpoint = self._endpoint(choice.key, request)
         if isinstance(endpoint, Failure):
             return endpoint
+        fault = self._fault(request)
+        if isinstance(fault, Failure):
+            return fault
         routing_info: dict[str, object] = {"key": choice.key.name}
         if choice.alias is not None:
             document = {**document, "model": choice.model}
@@ -245,7 +260,7 @@ class Gateway:
             known_path=self._known_paths.get((request_type, endpoint.url)),
             verbatim=True,
         )
-        return Job(operation, document, call, endpoint)
+        return Job(operation, document, call, endpoint, fault)
 
     def _choice(
         self, document: translate.Document, model: str, request: web.Request
@@ -262,6 +277,16 @@ class Gateway:
         if isinstance(upstream, headers.Unsendable):
             return errors.invalid(f"the value of the header {upstream.name} cannot be sent", upstream.name)
         return transports.Endpoint(key.url, key.value, upstream, self._timeouts)
+
+    def _fault(self, request: web.Request) -> transports.Fault | Failure | None:
+        if (text := request.headers.get(FAULT_HEADER)) is None:
+            return None
+        if not self._replays:
+            return errors.invalid("only a replay makes faults: no recordings are replayed", FAULT_HEADER)
+        try:
+            return transports.Fault.parse(text)
+        except ValueError as error:
+            return errors.invalid(str(error), FAULT_HEADER)
 
     def _wants(self, header: str, request: web.Request, configured: bool) -> bool:
         asked = headers.flag(request.headers.get(header)) if self._config.allow_raw_override else None
@@ -294,8 +319,8 @@ class Gateway:
         fold: MakeFold,
     ) -> web.StreamResponse:
         """Send events as they come; until the first one, a failure still has a status of its own."""
-        uplink = self._connect(job.endpoint)
-        async with uplink.stream(plan) as stream:
+        uplink = self._connect(job)
+        async with self._recorded(uplink, job).stream(plan) as stream:
             batches = transports.batches_async(stream.pieces, fold(stream.head))
             batch = await anext(batches)
             if isinstance(batch[0], Failure):
@@ -413,16 +438,21 @@ def _is_ours(record: logging.LogRecord) -> bool:
 
 
 def application(
-    config: configuration.Config, recordings: transports.Recordings | None = None
+    config: configuration.Config,
+    replay: transports.AsyncReplayTransport | None = None,
+    sink: transports.Sink | None = None,
 ) -> web.Application:
-    """The gateway as an aiohttp application; with ``recordings`` it talks to no server."""
-    gateway = Gateway(config)
+    """The gateway as an aiohttp application; with ``replay`` it talks to no server.
+
+    With a ``sink``, every exchange with a server is recorded.
+    """
+    gateway = Gateway(config, sink)
     app = web.Application(middlewares=[_shield], client_max_size=config.request_limit)
     app.on_response_prepare.append(_dress)
-    if recordings is None:
+    if replay is None:
         app.cleanup_ctx.append(gateway.connected)
     else:
-        gateway.replaying(recordings)
+        gateway.replaying(replay)
     app.router.add_get("/health", gateway.health)
     for route in ROUTES:
         for path in route.paths:
@@ -431,7 +461,9 @@ def application(
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+async def listening(
+    app: web.Application, host: str, port: int, grace_s: float = _GRACE_S
+) -> AsyncIterator[int]:
     """The application at work; gives the port, which the system chooses when it is 0.
 
     On leaving, requests that run have some time to end.
@@ -439,7 +471,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     server_log = logging.getLogger("bifrost_vllm.http")
     server_log.addFilter(_is_ours)
     runner = web.AppRunner(
-        app, handler_cancellation=True, access_log=None, shutdown_timeout=_GRACE_S, logger=server_log
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=grace_s, logger=server_log
     )
     try:
         await runner.setup()
@@ -462,15 +494,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(*config.problems)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    folder = BUNDLED if options.config is None and options.replay is None else options.replay
-    recordings = None
-    if folder is not None:
-        try:
-            recordings = transports.Recordings.load(folder)
-        except (OSError, ValueError) as error:
-            return _complain(f"{folder}: {error}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return asyncio.run(_run(config, recordings, options.host, options.port))
+    try:
+        recordings = _recordings(options)
+        writer = None if options.record is None else _writer(options, config)
+    except _UnusableError as error:
+        return _complain(str(error))
+    replay = None
+    if recordings is not None:
+        idle_s = config.network.stream_idle_timeout_s
+        replay = transports.AsyncReplayTransport(
+            recordings, timing=options.timing or "instant", faults=options.fault, idle_s=idle_s
+        )
+    source = _counted(config.keys, "key")
+    if recordings is not None:
+        source = f"replaying {_counted(recordings, 'recording')}"
+    with writer or nullcontext():
+        return asyncio.run(_run(application(config, replay, writer), source, options.host, options.port))
+
+
+class _UnusableError(Exception):
+    """The command line asks for something that cannot be."""
+
+
+def _recordings(options: argparse.Namespace) -> transports.Recordings | None:
+    """What is to be replayed, if anything."""
+    folder = BUNDLED if options.config is None and options.replay is None else options.replay
+    if folder is None:
+        if options.timing is not None or options.fault:
+            raise _UnusableError("--timing and --fault are for recordings: give --replay, too")
+        return None
+    if options.record is not None:
+        raise _UnusableError("--record wants a server to record: give --config, and no --replay")
+    try:
+        return transports.Recordings.load(folder)
+    except (OSError, ValueError) as error:
+        raise _UnusableError(f"{folder}: {error}") from error
+
+
+def _writer(options: argparse.Namespace, config: configuration.Config) -> transports.CassetteWriter:
+    limits = transports.Limits(sample=options.record_sample, total_bytes=options.record_max_mb * 1024 * 1024)
+    try:
+        return transports.CassetteWriter(options.record, options.record_redact, secrets.of(config), limits)
+    except OSError as error:
+        raise _UnusableError(f"{options.record}: {error.strerror}") from error
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -482,6 +549,37 @@ def _arguments() -> argparse.ArgumentParser:
     )
     serve.add_argument("--config", type=Path, metavar="FILE", help="Bifrost's config.json")
     serve.add_argument("--replay", type=Path, metavar="DIR", help="answer from recordings, ask no server")
+    serve.add_argument(
+        "--timing",
+        type=_timing,
+        metavar="WHEN",
+        help="when recorded pieces come: instant (default), recorded, or a factor of the recorded times",
+    )
+    serve.add_argument(
+        "--fault",
+        type=_fault,
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="a fault to make of replayed answers, such as status=503,times=1 or reset-after=120; repeatable",
+    )
+    serve.add_argument(
+        "--record", type=Path, metavar="DIR", help="write every exchange with a server into this folder"
+    )
+    serve.add_argument(
+        "--record-redact",
+        type=_rule,
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="blank the fields of this name, or at this place ($.messages[*].content); repeatable",
+    )
+    serve.add_argument(
+        "--record-sample", type=_share, default=1.0, metavar="SHARE", help="record this share, 0 to 1 (all)"
+    )
+    serve.add_argument(
+        "--record-max-mb", type=_positive, default=1024, metavar="MB", help="what the folder may hold (1024)"
+    )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument(
         "--port", default=8080, type=_port, help="0 lets the system choose (default: %(default)s)"
@@ -497,6 +595,39 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65_535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return port
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return number
+
+
+def _share(text: str) -> float:
+    if not 0 < (share := float(text)) <= 1:
+        raise argparse.ArgumentTypeError("a share is more than 0 and at most 1")
+    return share
+
+
+def _timing(text: str) -> transports.Timing:
+    try:
+        return transports.as_timing(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _fault(text: str) -> transports.Fault:
+    try:
+        return transports.Fault.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _rule(text: str) -> transports.Rule:
+    try:
+        return transports.Rule(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _complain(*lines: str) -> int:
@@ -522,9 +653,7 @@ def _configuration(file: Path) -> configuration.Config | configuration.Rejected:
     return configuration.load(document, os.environ)
 
 
-async def _run(
-    config: configuration.Config, recordings: transports.Recordings | None, host: str, port: int
-) -> int:
+async def _run(app: web.Application, source: str, host: str, port: int) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -532,13 +661,10 @@ async def _run(
             loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as running:
         try:
-            bound = await running.enter_async_context(listening(application(config, recordings), host, port))
+            bound = await running.enter_async_context(listening(app, host, port))
         except OSError as error:
             return _complain(f"cannot listen: {error.strerror}")
         origin = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
-        source = _counted(config.keys, "key")
-        if recordings is not None:
-            source = f"replaying {_counted(recordings, 'recording')}"
         print(f"bifrost-vllm: listening on {origin} ({source})", flush=True)
         await stop.wait()
     return 0
