@@ -494,12 +494,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(*config.problems)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         recordings = _recordings(options)
         writer = None if options.record is None else _writer(options, config)
     except _UnusableError as error:
         return _complain(str(error))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     replay = None
     if recordings is not None:
         idle_s = config.network.stream_idle_timeout_s
@@ -509,6 +509,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = _counted(config.keys, "key")
     if recordings is not None:
         source = f"replaying {_counted(recordings, 'recording')}"
+    if writer is not None:
+        source += f", recording to {options.record}"
     with writer or nullcontext():
         return asyncio.run(_run(application(config, replay, writer), source, options.host, options.port))
 

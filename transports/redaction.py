@@ -35,12 +35,8 @@ _SHORTEST_ENCODED: Final = 8
 _NESTED_ESCAPES: Final = 3
 
 
-class _Any:
-    """A step to every member or entry."""
-
-
-_ANY: Final = _Any()
-_Step = str | int | _Any
+_Step = str | int | None
+"""A member, an entry, or every one of either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class Rule:
         if not self.text.startswith("$"):
             return bool(place) and place[-1] == self.text
         return len(place) == len(self.steps) and all(
-            wanted is _ANY or wanted == there for wanted, there in zip(self.steps, place, strict=True)
+            wanted is None or wanted == there for wanted, there in zip(self.steps, place, strict=True)
         )
 
 
@@ -78,7 +74,7 @@ def _steps(text: str) -> Iterator[_Step]:
             raise ValueError(f"{text}: not a path: {text[at:]!r} cannot be read")
         name, inner = step.groups()
         if "*" in (name, inner):
-            yield _ANY
+            yield None
         elif name is not None:
             yield name
         else:

@@ -33,8 +33,7 @@ class _Row(NamedTuple):
 
     read: Callable[[str], Any]
     work: Callable[[Playback, Any, float], Playback]
-    spoils: bool
-    what: str
+    spoils: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,19 +230,17 @@ def _delay(playback: Playback, late_ms: int, _idle_s: float) -> Playback:
 
 
 FAULTS: Final[Mapping[str, _Row]] = {
-    "no-connection": _Row(_nothing, _no_connection, True, "the connection is refused"),
-    "no-answer": _Row(_nothing, _no_answer, True, "the connection closes before the status line"),
-    "status": _Row(_status, _refused, True, "an error of this status, in vLLM's form, is the answer"),
-    "retry-after": _Row(_header, _headed("retry-after"), False, "the answer has this Retry-After"),
-    "content-type": _Row(_header, _headed("content-type"), False, "the answer has this Content-Type"),
-    "error-frame-after": _Row(
-        _count, _error_frame, True, "after so many events of a stream comes an error, and then [DONE]"
-    ),
-    "end-after": _Row(_count, _ending, True, "the body ends after so many bytes, as if that were all"),
-    "reset-after": _Row(_count, _reset, True, "the connection is reset after so many bytes of the body"),
-    "stall-after": _Row(_count, _stall, True, "nothing comes after so many bytes of the body"),
-    "split": _Row(_size, _split, False, "the body comes in pieces of so many bytes"),
-    "drip": _Row(_count, _drip, False, "so many milliseconds lie between one piece and the next"),
-    "delay": _Row(_count, _delay, False, "everything comes so many milliseconds later"),
+    "no-connection": _Row(_nothing, _no_connection, spoils=True),
+    "no-answer": _Row(_nothing, _no_answer, spoils=True),
+    "status": _Row(_status, _refused, spoils=True),
+    "retry-after": _Row(_header, _headed("retry-after")),
+    "content-type": _Row(_header, _headed("content-type")),
+    "error-frame-after": _Row(_count, _error_frame, spoils=True),
+    "end-after": _Row(_count, _ending, spoils=True),
+    "reset-after": _Row(_count, _reset, spoils=True),
+    "stall-after": _Row(_count, _stall, spoils=True),
+    "split": _Row(_size, _split),
+    "drip": _Row(_count, _drip),
+    "delay": _Row(_count, _delay),
 }
-"""The faults, in the order in which they work."""
+"""The faults, in the order in which they work. ``docs/record-and-replay.md`` says what each does."""

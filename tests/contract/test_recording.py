@@ -129,10 +129,10 @@ def exchange(size: int = 10, status: int = 200) -> Exchange:
 
 
 def test_fields_are_blanked(tmp_path: Path) -> None:
-    with recorded(tmp_path, rules=[Rule("ok")]) as writer:
-        writer.put(exchange()._replace(pieces=(Piece(b'{"ok":1}', 1),)))
+    with recorded(tmp_path, rules=[Rule("ok"), Rule("$.a[*].b"), Rule("$.c.*")]) as writer:
+        writer.put(exchange()._replace(pieces=(Piece(b'{"ok":1,"a":[{"b":1}],"c":{"d":1}}', 1),)))
     (recording,) = Recordings.load(tmp_path)
-    assert recording.body == b'{"ok":"[redacted]"}'
+    assert recording.body == b'{"ok":"[redacted]","a":[{"b":"[redacted]"}],"c":{"d":"[redacted]"}}'
 
 
 def test_an_exchange_with_a_secret_is_refused_and_told_of_once(
