@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("translate", "transports", "routing")
+INDEPENDENT = ("translate", "transports", "routing")
+PACKAGES = (*INDEPENDENT, "comparison")
 MODULES = ("gateway.py", "pytest_plugin.py")
 
 
