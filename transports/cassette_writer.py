@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from .base import Endpoint, PlanLike, request_headers
+from .base import Endpoint, PlanLike, request_headers, whole
 from .cassette import RECORDED_HOST, Recording
 from .cassette_store import CassetteStore, Stored
 from .recorder import Exchange
@@ -123,15 +123,14 @@ class CassetteWriter:
         if self._limits.sample < 1 and self._draw() >= self._limits.sample:
             self._count("unsampled")
             return 0
-        room = self._limits.exchange_bytes - len(_body_of(plan) or b"")
+        room = self._limits.exchange_bytes - _body_size(plan)
         if room <= 0:
             self.outgrown()
         return max(0, room)
 
     def put(self, exchange: Exchange) -> None:
         """Have an exchange written, soon."""
-        size = len(_body_of(exchange.plan) or b"") + sum(len(piece.data) for piece in exchange.pieces)
-        size += _OVERHEAD
+        size = _OVERHEAD + _body_size(exchange.plan) + sum(len(piece.data) for piece in exchange.pieces)
         with self._changed:
             fits = self._waiting_bytes + size <= self._limits.queue_bytes
             if fits:
@@ -233,7 +232,7 @@ def _recording_of(exchange: Exchange) -> Recording:
         name="",
         method=plan.method,
         path=plan.path,
-        request_body=_body_of(plan),
+        request_body=whole(plan.body) if plan.body else None,
         status=head.status,
         headers=dict(head.headers),
         body=b"".join(piece.data for piece in exchange.pieces),
@@ -245,5 +244,5 @@ def _recording_of(exchange: Exchange) -> Recording:
     )
 
 
-def _body_of(plan: PlanLike) -> bytes | None:
-    return plan.body.data if plan.body else None
+def _body_size(plan: PlanLike) -> int:
+    return len(plan.body.data) + sum(map(len, plan.body.rest)) if plan.body else 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from .base import PlanLike
+from .base import PlanLike, whole
 from .cassette import Recording
 from .redaction import Rule, redacted_request
 
@@ -22,7 +22,7 @@ class Asked(NamedTuple):
 
 
 def asked(plan: PlanLike) -> Asked:
-    return Asked(plan.method, plan.path, plan.body.data if plan.body else None)
+    return Asked(plan.method, plan.path, whole(plan.body) if plan.body else None)
 
 
 class Index:

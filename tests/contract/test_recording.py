@@ -135,6 +135,16 @@ def test_fields_are_blanked(tmp_path: Path) -> None:
     assert recording.body == b'{"ok":"[redacted]","a":[{"b":"[redacted]"}],"c":{"d":"[redacted]"}}'
 
 
+def test_a_body_in_pieces_is_recorded_as_one(tmp_path: Path) -> None:
+    assert POST.body is not None
+    upload = POST._replace(body=POST.body._replace(data=b"a", rest=(b"\xff", b"c")))
+    with recorded(tmp_path) as writer:
+        writer.put(exchange()._replace(plan=upload))
+    (recording,) = Recordings.load(tmp_path)
+    assert recording.request_body == b"a\xffc"
+    assert ReplayTransport([recording]).send(upload).body == recording.body
+
+
 def test_an_exchange_with_a_secret_is_refused_and_told_of_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,7 +164,8 @@ def test_what_is_too_large_is_not_wanted(tmp_path: Path) -> None:
         assert POST.body is not None
         room = 20 - len(POST.body.data)
         assert [writer.wants(plan) for plan in (GET, POST)] == [20, room]
-        assert writer.wants(POST._replace(body=POST.body._replace(data=b"x" * 20))) == 0
+        large = POST.body._replace(data=b"x" * 10, rest=(b"y", b"z" * 9))
+        assert writer.wants(POST._replace(body=large)) == 0
         writer.outgrown()
     assert writer.tally == {"too large": 2}
 

@@ -28,6 +28,7 @@ from transports.replay import AsyncClock, Clock
 class Body(NamedTuple):
     content_type: str
     data: bytes
+    rest: tuple[bytes, ...] = ()
 
 
 class Plan(NamedTuple):
