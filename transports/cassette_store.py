@@ -1,7 +1,7 @@
 """A folder of cassettes that recordings are written into, one file each.
 
 A recording lies in ``<label>/<time>-<number>.yaml``: its label or else the
-path of the request, when the request began, in UTC to the millisecond, and a
+path of the request, when the request began, in UTC to the microsecond, and a
 number, so that the names of a folder sort in the order of the requests and no
 two are the same.
 """
@@ -92,8 +92,7 @@ def _file_name(text: str) -> str:
 
 
 def _time_name(started: float) -> str:
-    when = datetime.fromtimestamp(started, UTC)
-    return f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03d}Z"
+    return f"{datetime.fromtimestamp(started, UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def _create(file: Path, data: bytes) -> None:

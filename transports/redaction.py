@@ -100,9 +100,13 @@ def redact(recording: Recording, rules: Sequence[Rule]) -> Recording:
     if not rules:
         return recording
     edits = _edits(recording.body, rules, "event-stream" in recording.headers.get("content-type", ""))
+    request_body, request_headers = redacted_request(recording.request_body, rules), recording.request_headers
+    if request_body == REDACTED.encode():  # the boundary of a form may be made of what is in it
+        request_headers = {name: value.partition(";")[0] for name, value in request_headers.items()}
     return replace(
         recording,
-        request_body=redacted_request(recording.request_body, rules),
+        request_body=request_body,
+        request_headers=request_headers,
         body=_edited(recording.body, edits),
         cuts=_moved(recording.cuts, edits),
         redacted=tuple(rule.text for rule in rules),

@@ -35,19 +35,19 @@ def files(folder: Path) -> list[str]:
 
 def test_names_tell_when_and_sort_in_the_order_of_the_requests(tmp_path: Path) -> None:
     store = CassetteStore(tmp_path)
-    for label, started in [("chat", NOON + 0.0019), ("chat", NOON + 0.002), ("chat", NOON), ("", NOON)]:
+    for label, started in [("chat", NOON + 0.5), ("chat", NOON + 0.5), ("chat", NOON), ("", NOON)]:
         assert store.write(recording(), label, started) == "written"
     assert files(tmp_path) == [
-        "chat/20261123T000000.000Z-000003.cuts.json",
-        "chat/20261123T000000.000Z-000003.yaml",
-        "chat/20261123T000000.001Z-000001.cuts.json",
-        "chat/20261123T000000.001Z-000001.yaml",
-        "chat/20261123T000000.002Z-000002.cuts.json",
-        "chat/20261123T000000.002Z-000002.yaml",
-        "v1-chat-completions/20261123T000000.000Z-000004.cuts.json",
-        "v1-chat-completions/20261123T000000.000Z-000004.yaml",
+        "chat/20261123T000000.000000Z-000003.cuts.json",
+        "chat/20261123T000000.000000Z-000003.yaml",
+        "chat/20261123T000000.500000Z-000001.cuts.json",
+        "chat/20261123T000000.500000Z-000001.yaml",
+        "chat/20261123T000000.500000Z-000002.cuts.json",
+        "chat/20261123T000000.500000Z-000002.yaml",
+        "v1-chat-completions/20261123T000000.000000Z-000004.cuts.json",
+        "v1-chat-completions/20261123T000000.000000Z-000004.yaml",
     ]
-    assert Recordings.load(tmp_path)[0].name == "chat/20261123T000000.000Z-000003"
+    assert Recordings.load(tmp_path)[0].name == "chat/20261123T000000.000000Z-000003"
 
 
 def test_two_that_write_into_one_folder_do_not_meet(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_is_read_back_is_what_was_to_be_kept(tmp_path: Path) -> None:
     assert CassetteStore(tmp_path, [Rule("user")], [SECRET]).write(kept, "chat", NOON) == "written"
     assert Recordings.load(tmp_path) == (
         Recording(
-            "chat/20261123T000000.000Z-000001",
+            "chat/20261123T000000.000000Z-000001",
             "POST",
             "/v1/chat/completions?a=1",
             b'{"user":"[redacted]"}',

@@ -76,6 +76,17 @@ def test_a_body_that_is_not_there_stays_away() -> None:
     assert redact(recording, rules("a")) == Recording("it", "GET", "/v1/x", redacted=("a",))
 
 
+def test_of_a_form_not_even_the_boundary_is_kept() -> None:
+    sent = {"Content-Type": "multipart/form-data; boundary=5f4dcc3b", "Accept": "text/event-stream"}
+    form = Recording("it", "POST", "/v1/x", b"--5f4dcc3b\r\n", request_headers=sent)
+    assert redact(form, rules("file")).request_headers == {
+        "Content-Type": "multipart/form-data",
+        "Accept": "text/event-stream",
+    }
+    document = Recording("it", "POST", "/v1/x", b"{}", request_headers=sent)
+    assert redact(document, rules("file")).request_headers == sent
+
+
 EVENTS = {
     "each event": ('data: {"c":"x"}\n\ndata:{"c":"y"}\r\n\r\n', 'data: {"c":"[redacted]"}\n\ndata:{"c":"[redacted]"}\r\n\r\n'),
     "not the end": ("data: [DONE]\n\n", "data: [DONE]\n\n"),
