@@ -6,23 +6,17 @@ aiohttp: reading a request, writing an answer, and giving up at once, the
 upstream request included, when the client does.
 """
 
-import argparse
 import asyncio
-import importlib
-import ipaddress
 import logging
-import os
 import random
-import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
@@ -32,11 +26,9 @@ from aiohttp.typedefs import Handler, Middleware
 if TYPE_CHECKING or not __package__:  # in a checkout
     import translate
     import transports
-    from comparison import command as comparison
     from routing import (
         attempts,
         auth,
-        check,
         client_errors,
         cors,
         failures,
@@ -53,6 +45,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
         settings,
         unsupported,
     )
+    from serving import command_line
     from serving import uplink as uplinks
     from serving.admission import Admission, FullError
     from serving.metrics import CONTENT_TYPE, Metrics
@@ -61,11 +54,9 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from translate import Failure, documents, errors, sse
 else:  # installed
     from . import translate, transports
-    from .comparison import command as comparison
     from .routing import (
         attempts,
         auth,
-        check,
         client_errors,
         cors,
         failures,
@@ -82,6 +73,7 @@ else:  # installed
         settings,
         unsupported,
     )
+    from .serving import command_line
     from .serving import uplink as uplinks
     from .serving.admission import Admission, FullError
     from .serving.metrics import CONTENT_TYPE, Metrics
@@ -90,19 +82,18 @@ else:  # installed
     from .translate import Failure, documents, errors, sse
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
+BUNDLED: Final = command_line.BUNDLED
+RECORDED: Final = command_line.RECORDED
 _access: Final = logging.getLogger("bifrost_vllm.access")
 
-BUNDLED: Final = Path(__file__).parent / "cassettes"
-RECORDED: Final = settings.Config(
-    keys=(settings.Key(name="recorded", id="recorded", url="http://recorded.invalid", models=("*",)),)
-)
-"""The configuration for bundled recordings: one key that serves every model."""
+FAULT_HEADER: Final = "x-bf-replay-fault"
+"""Asks a replay to spoil its answer."""
 
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _COMMENT: Final = b": keep-alive\n\n"
 _LISTING_S: Final = 30.0  # one server that hangs must not hide the models of all others for long
 _GLANCE: Final = 65_536  # bytes of a body that is read although its request is not supported
-_GRACE_S: Final = 12.0  # aiohttp waits twice that long, Kubernetes kills after 30 s
+GRACE_S: Final = 12.0  # aiohttp waits twice that long, Kubernetes kills after 30 s
 _INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_error=True)
 
 
@@ -155,19 +146,28 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request to one server; ``uplink`` is the way there."""
+    """One request to one server; ``uplink`` is the way there, ``way`` what to send through.
+
+    ``way`` is the uplink itself, or a recorder around it.
+    """
 
     operation: translate.Operation
     document: translate.Document
     call: translate.Call
     endpoint: transports.Endpoint
     uplink: Uplink
+    way: transports.AsyncTransport
 
 
 class Gateway:
-    """Serves the routes with one configuration at a time."""
+    """Serves the routes with one configuration at a time.
 
-    def __init__(self, config: settings.Config) -> None:
+    What goes to a server and comes back is told to ``sink``, if there is one.
+    """
+
+    def __init__(self, config: settings.Config, sink: transports.Sink | None = None) -> None:
+        self._sink = sink
+        self._replay: transports.AsyncReplayTransport | None = None
         self.metrics = Metrics(config.labels)
         self._fleet = fleet.Fleet()
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
@@ -198,10 +198,26 @@ class Gateway:
         async with uplinks.connections(self.config.network) as self._connect:
             yield
 
-    def replaying(self, recordings: transports.Recordings) -> None:
+    def replaying(self, replay: transports.AsyncReplayTransport) -> None:
         """From now on, requests are answered from recordings."""
-        transport = transports.AsyncReplayTransport(recordings)
-        self._connect = lambda _endpoint: Uplink(transport)
+        self._replay = replay
+
+    def _way(
+        self, endpoint: transports.Endpoint, request: web.Request, request_type: str
+    ) -> tuple[Uplink, transports.AsyncTransport] | Failure:
+        """The way to a server, or to a recording, and what to send through."""
+        if (text := request.headers.get(FAULT_HEADER)) is not None:
+            if self._replay is None:
+                return errors.invalid("only a replay makes faults: no recordings are replayed", FAULT_HEADER)
+            try:
+                uplink = Uplink(self._replay.with_fault(transports.Fault.parse(text)))
+            except ValueError as error:
+                return errors.invalid(str(error), FAULT_HEADER)
+        else:
+            uplink = self._connect(endpoint) if self._replay is None else Uplink(self._replay)
+        if self._sink is None:
+            return uplink, uplink
+        return uplink, transports.AsyncRecordingTransport(uplink, self._sink, request_type)
 
     async def health(self, _request: web.Request) -> web.Response:
         """What is known of each key; asks no server."""
@@ -281,7 +297,10 @@ class Gateway:
             if isinstance(endpoint, Failure):
                 return _failed(endpoint, request[_SEEN])
             endpoint = replace(endpoint, timeouts=self._listing_timeouts)
-            jobs.append(Job(translate.OPERATIONS["list_models"], {}, call, endpoint, self._connect(endpoint)))
+            way = self._way(endpoint, request, "list_models")
+            if isinstance(way, Failure):
+                return _failed(way, request[_SEEN])
+            jobs.append(Job(translate.OPERATIONS["list_models"], {}, call, endpoint, *way))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_converse(job)) for job in jobs]
         answers: list[listing.Answer] = []
@@ -356,8 +375,10 @@ class Gateway:
             known_path=self._known_paths.get((inquiry.request_type, endpoint.url)),
             verbatim=True,
         )
-        document = step.applied(inquiry.document)
-        return Job(inquiry.operation, document, call, endpoint, self._connect(endpoint))
+        way = self._way(endpoint, request, inquiry.request_type)
+        if isinstance(way, Failure):
+            return way
+        return Job(inquiry.operation, step.applied(inquiry.document), call, endpoint, *way)
 
     def _endpoint(self, key: settings.Key, request: web.Request) -> transports.Endpoint | Failure:
         upstream = headers.to_upstream(
@@ -449,7 +470,7 @@ class Gateway:
             raise TypeError("this operation is not streamed")
         limit = self.config.network.first_event_timeout_s or None
         try:
-            async with asyncio.timeout(limit) as deadline, job.uplink.stream(plan) as stream:
+            async with asyncio.timeout(limit) as deadline, job.way.stream(plan) as stream:
                 fold = job.operation.fold(job.document, stream.head, job.call)
                 batches = transports.batches_async(stream.pieces, fold)
                 batch = await anext(batches)
@@ -585,7 +606,7 @@ class Relay:
 async def _converse(job: Job) -> translate.Document | Failure:
     if not job.endpoint.url:
         return errors.stamp(errors.missing_url(), job.call, "")
-    return await transports.run_async(job.uplink, translate.converse(job.operation, job.document, job.call))
+    return await transports.run_async(job.way, translate.converse(job.operation, job.document, job.call))
 
 
 def _moment() -> attempts.Moment:
@@ -788,18 +809,25 @@ def _is_ours(record: logging.LogRecord) -> bool:
 GATEWAY: Final[web.AppKey[Gateway]] = web.AppKey("gateway", Gateway)
 
 
-def application(config: settings.Config, recordings: transports.Recordings | None = None) -> web.Application:
-    """The gateway as an aiohttp application; with ``recordings`` it talks to no server."""
-    gateway = Gateway(config)
+def application(
+    config: settings.Config,
+    replay: transports.AsyncReplayTransport | None = None,
+    sink: transports.Sink | None = None,
+) -> web.Application:
+    """The gateway as an aiohttp application; with ``replay`` it talks to no server.
+
+    With a ``sink``, every exchange with a server is recorded.
+    """
+    gateway = Gateway(config, sink)
     app = web.Application(
         middlewares=[_observing(gateway), _shield, _guarding(gateway)], client_max_size=config.request_limit
     )
     app[GATEWAY] = gateway
     app.on_response_prepare.append(_dress)
-    if recordings is None:
+    if replay is None:
         app.cleanup_ctx.append(gateway.connected)
     else:
-        gateway.replaying(recordings)
+        gateway.replaying(replay)
     app.router.add_get("/health", gateway.health)
     app.router.add_get("/metrics", gateway.show_metrics)
     for route in ROUTES:
@@ -814,7 +842,8 @@ def application(config: settings.Config, recordings: transports.Recordings | Non
     return app
 
 
-def _runner(app: web.Application) -> web.AppRunner:
+def runner(app: web.Application, grace_s: float = GRACE_S) -> web.AppRunner:
+    """What serves the application; requests that run have ``grace_s`` to end when it is told to stop."""
     server_log = logging.getLogger("bifrost_vllm.http")
     server_log.addFilter(_is_ours)
     header_limit = app[GATEWAY].config.header_limit
@@ -822,7 +851,7 @@ def _runner(app: web.Application) -> web.AppRunner:
         app,
         handler_cancellation=True,
         access_log=None,
-        shutdown_timeout=_GRACE_S,
+        shutdown_timeout=grace_s,
         logger=server_log,
         max_line_size=header_limit,
         max_field_size=header_limit,
@@ -830,244 +859,29 @@ def _runner(app: web.Application) -> web.AppRunner:
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+async def listening(
+    app: web.Application, host: str, port: int, grace_s: float = GRACE_S
+) -> AsyncIterator[int]:
     """The application at work; gives the port, which the system chooses when it is 0.
 
     On leaving, requests that run have some time to end.
     """
-    runner = _runner(app)
+    server = runner(app, grace_s)
     try:
-        await runner.setup()
-        await web.TCPSite(runner, host, port, backlog=1024).start()
-        yield runner.addresses[0][1]
+        await server.setup()
+        await web.TCPSite(server, host, port, backlog=1024).start()
+        yield server.addresses[0][1]
     finally:
-        await runner.cleanup()
+        await server.cleanup()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = _arguments().parse_args(argv)
-    match options.command:
-        case "check":
-            return comparison.run(options)
-        case "check-config":
-            return _check_config(options.file)
-        case "plan":
-            return _explain(options.operation, options.file, options.format)
-        case _:
-            return _serve(options)
+    return command_line.main(command_line.Program(application, runner, listening, _reconfigure), argv)
 
 
-def _serve(options: argparse.Namespace) -> int:
-    config = RECORDED if options.config is None else _configuration(options.config)
-    if config is None:
-        return 2
-    if not (_is_loopback(options.host) or config.auth.api_keys or options.allow_unauthenticated):
-        return _complain(
-            f"refusing to listen on {options.host or 'every address'}: without client.api_keys everybody "
-            "is let in, so only a loopback address may be used unless --allow-unauthenticated is given"
-        )
-    folder = BUNDLED if options.config is None and options.replay is None else options.replay
-    recordings = None
-    if folder is not None:
-        try:
-            recordings = transports.Recordings.load(folder)
-        except (OSError, ValueError) as error:
-            return _complain(f"{folder}: {error}")
-    _set_up_logging()
-    if options.workers > 1:
-        name = "serving.workers"
-        try:
-            workers = importlib.import_module(f"{__package__}.{name}" if __package__ else name)
-        except ImportError:
-            return _complain("--workers needs gunicorn: pip install 'bifrost-vllm[workers]'")
-        make = partial(_worker, config, options.config, recordings)
-        return int(workers.run(make, options.host, options.port, options.workers, _GRACE_S))
-    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-        return runner.run(_run(config, recordings, options))
-
-
-async def _worker(
-    config: settings.Config, file: Path | None, recordings: transports.Recordings | None
-) -> web.AppRunner:
-    """One of several processes; each reads the file anew, as gunicorn starts new ones after SIGHUP."""
-    now = None if file is None else _configuration(file)
-    return _runner(application(now or config, recordings))
-
-
-def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - where it is there
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-def _set_up_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    plain = logging.StreamHandler(sys.stdout)  # a line of the access log is all that it says
-    plain.setFormatter(logging.Formatter("%(message)s"))
-    _access.handlers = [plain]
-    _access.propagate = False
-
-
-def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bifrost-vllm", description="A gateway in front of vLLM.")
-    commands = parser.add_subparsers(required=True, dest="command")
-    compare = commands.add_parser(
-        "check",
-        help="compare recordings with what the translators, or a server, make of them now",
-        description="Run recordings through the translators and report what differs from the expectations "
-        "beside them; or put their questions to a server, and report where its answers look different.",
-    )
-    comparison.add_arguments(compare)
-    configuration = commands.add_parser(
-        "check-config",
-        help="say what is wrong with a config.json",
-        description="Say line by line what is wrong, and which keys would serve nothing.",
-    )
-    configuration.add_argument("file", type=Path, metavar="FILE", help="Bifrost's config.json")
-    plan = commands.add_parser(
-        "plan",
-        help="show what would be sent for a request",
-        description="Show method, path and body that a request becomes, and what was changed on the way.",
-    )
-    plan.add_argument("operation", choices=list(translate.OPERATIONS))
-    plan.add_argument(
-        "file", metavar="FILE", help="the request, as clients or as Bifrost send it; - is stdin"
-    )
-    plan.add_argument(
-        "--format", choices=["text", "json", "curl"], default="text", help="default: %(default)s"
-    )
-    serve = commands.add_parser(
-        "serve",
-        help="serve the HTTP API",
-        description="Serve the HTTP API. Without --config, answer from the bundled recordings.",
-    )
-    serve.add_argument("--config", type=Path, metavar="FILE", help="Bifrost's config.json; SIGHUP rereads it")
-    serve.add_argument("--replay", type=Path, metavar="DIR", help="answer from recordings, ask no server")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument(
-        "--port", default=8080, type=_port, help="0 lets the system choose (default: %(default)s)"
-    )
-    serve.add_argument(
-        "--workers", default=1, type=int, metavar="N", help="processes, by gunicorn (default: %(default)s)"
-    )
-    serve.add_argument(
-        "--allow-unauthenticated", action="store_true", help="allow addresses other than loopback"
-    )
-    return parser
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65_535:
-        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return port
-
-
-def _complain(*lines: str) -> int:
-    for line in lines:
-        print(f"bifrost-vllm: {line}", file=sys.stderr)
-    return 2
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _report(file: Path) -> check.Report | None:
-    try:
-        text = file.read_bytes()
-    except OSError as error:
-        _complain(f"{file}: {error.strerror}")
-        return None
-    return check.check(text, os.environ)
-
-
-def _configuration(file: Path) -> settings.Config | None:
-    """The configuration in a file, if it is one; tells what is to be said of it."""
-    report = _report(file)
-    if report is None:
-        return None
-    for line in report.lines(str(file)):
-        print(f"bifrost-vllm: {line}", file=sys.stderr)
-    return report.config
-
-
-def _check_config(file: Path) -> int:
-    report = _report(file)
-    if report is None:
-        return 2
-    for line in report.lines(str(file)):
-        print(line)
-    return 1 if report.config is None else 0
-
-
-def _explain(request_type: translate.RequestType, file: str, style: translate.explanation.Style) -> int:
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        return _complain(f"{file}: {error.strerror}")
-    document = documents.decode_object(data, strict=True)
-    if isinstance(document, documents.Malformed):
-        return _complain(f"{file}: {document.reason}")
-    operation = translate.OPERATIONS[request_type]
-    request = document if "provider" in document else operation.from_flat(document)
-    explained = (
-        request
-        if isinstance(request, Failure)
-        else translate.explained(operation, request, translate.Call(request_type))
-    )
-    if isinstance(explained, Failure):
-        field = explained.error["error"]
-        return _complain(f"{field['param']}: {field['message']}" if "param" in field else field["message"])
-    print(translate.explanation.written(explained, style), end="")
-    return 0
-
-
-async def _run(
-    config: settings.Config, recordings: transports.Recordings | None, options: argparse.Namespace
-) -> int:
-    stop = asyncio.Event()
-    app = application(config, recordings)
-    loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        if options.config is not None:
-            loop.add_signal_handler(signal.SIGHUP, _reconfigure, app[GATEWAY], options.config)
-    async with AsyncExitStack() as running:
-        try:
-            bound = await running.enter_async_context(listening(app, options.host, options.port))
-        except OSError as error:
-            return _complain(f"cannot listen: {error.strerror}")
-        origin = (
-            f"http://[{options.host}]:{bound}" if ":" in options.host else f"http://{options.host}:{bound}"
-        )
-        source = _counted(config.keys, "key")
-        if recordings is not None:
-            source = f"replaying {_counted(recordings, 'recording')}"
-        print(f"bifrost-vllm: listening on {origin} ({source})", flush=True)
-        await stop.wait()
-    return 0
-
-
-def _reconfigure(gateway: Gateway, file: Path) -> None:
-    """Read the configuration again; a bad one changes nothing."""
-    config = _configuration(file)
-    if config is None:
-        log.error("the configuration was not reloaded")
-    else:
-        gateway.configure(config)
-        log.info("the configuration was reloaded: %s", _counted(config.keys, "key"))
-
-
-def _counted(things: Sequence[object], name: str) -> str:
-    return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
+def _reconfigure(app: web.Application, config: settings.Config) -> None:
+    app[GATEWAY].configure(config)
 
 
 if __name__ == "__main__":

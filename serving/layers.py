@@ -5,18 +5,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING or __package__ == "serving":  # in a checkout
     import translate
     import transports
-    from routing import access_log, attempts, failures, fleet, limits, metrics, settings
+    from comparison import command as comparison
+    from routing import access_log, attempts, check, fleet, limits, metrics, secrets, settings
 else:  # installed
     from .. import translate, transports
-    from ..routing import access_log, attempts, failures, fleet, limits, metrics, settings
+    from ..comparison import command as comparison
+    from ..routing import access_log, attempts, check, fleet, limits, metrics, secrets, settings
 
 __all__ = [
     "access_log",
     "attempts",
-    "failures",
+    "check",
+    "comparison",
     "fleet",
     "limits",
     "metrics",
+    "secrets",
     "settings",
     "translate",
     "transports",

@@ -76,7 +76,7 @@ class Observer:
         self._models = frozenset(
             name for key in config.keys for name in (*key.models, key.model_name, *key.aliases) if name
         )
-        self._secrets = tuple(key.value for key in config.keys if key.value) + config.auth.api_keys
+        self._secrets = config.secrets
 
     def finished(self, seen: Observation, client_left: bool) -> None:
         """The request is over."""

@@ -16,6 +16,7 @@ MakeRunner = Callable[[], Awaitable[web.AppRunner]]
 
 _HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
 _METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+_GRACE_S: Final = 26  # a little more than the requests of a process have to end
 _PREFIX: Final = "bifrost-vllm-metrics-"
 
 
@@ -38,7 +39,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
         return make
 
 
-def run(make: MakeRunner, host: str, port: int, workers: int, grace_s: float) -> int:
+def run(make: MakeRunner, host: str, port: int, workers: int) -> int:
     """Serve until told to stop. Every process calls ``make``; the metrics of all are added up.
 
     The first call starts the program anew: prometheus_client looks for the
@@ -53,7 +54,7 @@ def run(make: MakeRunner, host: str, port: int, workers: int, grace_s: float) ->
         "bind": [address],
         "workers": workers,
         "worker_class": f"aiohttp.Gunicorn{'UVLoop' if _HAS_UVLOOP else ''}WebWorker",
-        "graceful_timeout": int(grace_s * 2),
+        "graceful_timeout": _GRACE_S,
         "proc_name": "bifrost-vllm",
         "child_exit": _forget,
         "control_socket_disable": True,

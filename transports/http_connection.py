@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         return data
 
     def rest(self) -> None:
-        """The exchange is over; until the next one the server has nothing to say. What nobody read is gone."""
+        """The exchange is over, and what nobody read is gone; until the next the server is to be silent."""
         self._emptied()
         self.answer.state = "idle"
         self.idle_since = self._loop.time()
