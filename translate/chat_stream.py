@@ -16,10 +16,12 @@ from typing import Final
 from . import choices, documents
 from .chunks import FRAME_FIELDS, Chunks
 from .plan import Chunk, Note
+from .repetition import Repetition, learned
 from .tool_calls import ToolCalls
 from .types import Document
 
 _MOST_CHOICES: Final = 16_384
+_MOST_LESSONS: Final = 64  # repetitions learnt in one stream
 _MOST_SWALLOWED: Final = 256  # frames of one choice, in a row
 _CHOICE_FIELDS: Final = frozenset({"index", "delta", "message", "finish_reason", "logprobs"})
 _DELTA_FIELDS_WITHOUT_THOUGHT: Final = frozenset({"role", "content", "tool_calls"})
@@ -38,13 +40,21 @@ class _Choice:
         self.others: dict[str, object] = {}  # the same for fields that we do not know
         self.with_finish: dict[str, object] = {}  # what the server said beside the finish reason
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing waits for the next chunk, and there may be one."""
+        return self.finish_reason is self.logprobs is None and not self.others
+
 
 class ChatInterpreter:
     """The frames of one streamed chat, in order; ``chunks`` makes what clients get."""
 
     expected = "choices"
 
-    __slots__ = ("_choices", "_choices_asked", "_chunks", "_finished", "_finishing")
+    __slots__ = (
+        "_choices", "_choices_asked", "_chunks", "_finished", "_finishing", "_lessons", "_repeated",
+        "_repetition",
+    )  # fmt: skip
 
     def __init__(self, chunks: Chunks, choices_asked: int) -> None:
         self._chunks = chunks
@@ -52,6 +62,9 @@ class ChatInterpreter:
         self._choices: dict[int, _Choice] = {}
         self._finished = 0
         self._finishing: dict[object, dict[str, object]] = {}  # entries of the frame that may be the last
+        self._lessons = _MOST_LESSONS if chunks.may_repeat else 0
+        self._repetition: Repetition | None = None
+        self._repeated: _Choice | None = None  # the choice that the repetition is of
 
     @property
     def started(self) -> bool:
@@ -61,9 +74,20 @@ class ChatInterpreter:
     def finished(self) -> bool:
         return self._finished == len(self._choices) >= self._choices_asked
 
+    def repeat(self, payload: bytes, at_ms: int) -> Chunk | None:
+        repetition, choice = self._repetition, self._repeated
+        if repetition is None or choice is None or self._finishing or not choice.is_at_rest:
+            return None
+        words = repetition.words(payload)
+        if words is None:
+            return None
+        choice.swallowed = 0
+        return self._chunks.repeated(repetition, words, at_ms)
+
     def take(self, document: Mapping[str, object], payload: bytes, at_ms: int) -> Sequence[Chunk]:
         chunks = self._chunks
-        chunks.remember(document, payload)
+        if chunks.remember(document, payload):
+            self._repetition = None
         out: list[Chunk] = []
         entries: list[dict[str, object]] = []
         for position, source in enumerate(documents.as_array(document.get("choices")) or ()):
@@ -85,12 +109,20 @@ class ChatInterpreter:
             out.append(chunks.chunk(entries, others, at_ms))
         else:
             chunks.trail(others)
+        if self._lessons and len(out) == len(entries) == 1:
+            self._learn(payload, document, out[0].data, entries[0]["index"])
         return out
 
     def last(self, at_ms: int, notes: Sequence[Note]) -> Sequence[Chunk]:
         self._chunks.note_all(notes)
         entries = [self._last_entry(index) for index in sorted(self._choices)]
         return (self._chunks.final(entries, at_ms),)
+
+    def _learn(self, payload: bytes, document: Document, chunk: Document, index: object) -> None:
+        repetition = learned(payload, document, chunk)
+        if repetition is not None and isinstance(index, int):
+            self._lessons -= 1
+            self._repetition, self._repeated = repetition, self._choices[index]
 
     def _entry(self, source: Document, position: int) -> dict[str, object] | None:
         """One choice of a frame as clients get it, or ``None`` when it says nothing."""

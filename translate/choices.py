@@ -193,6 +193,8 @@ def _prompt_details(source: Document) -> dict[str, object]:
 
 
 def _count(value: object) -> object:
+    if type(value) is int:
+        return value
     number = documents.as_integer(value)
     return value if number is None else number
 

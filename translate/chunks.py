@@ -10,6 +10,7 @@ from typing import Final
 from . import choices
 from .envelope import extra_fields, raw_text
 from .plan import Call, Chunk, Note
+from .repetition import Repetition
 from .types import Document
 
 FRAME_FIELDS: Final = frozenset(
@@ -56,20 +57,39 @@ class Chunks:
         self._raw_size = 0
 
     @property
+    def may_repeat(self) -> bool:
+        """Whether chunks are wanted encoded, and are alike but for their words."""
+        return self._call.verbatim and not self._call.raw_response and not self._continuous
+
+    @property
     def reply_id(self) -> object:
         """The id that the server gave, if it did."""
         return self._identity.get("id")
 
-    def remember(self, document: Document, payload: bytes) -> None:
-        """What a frame says of the whole stream; ``payload`` is the frame as it came."""
+    def remember(self, document: Document, payload: bytes) -> bool:
+        """What a frame says of the whole stream; ``payload`` is the frame as it came.
+
+        True when it says something new.
+        """
+        identity = self._identity
+        news = False
         for name in ("id", "created", "model", "system_fingerprint"):
-            if value := document.get(name):
-                self._identity[name] = value
+            if (value := document.get(name)) and identity.get(name) != value:
+                identity[name] = value
+                news = True
         if (usage := choices.usage(document.get("usage"))) is not None:
             self._usage = usage
         if self._call.raw_response and self._raw_size < _RAW_LIMIT:
             self._raw_size += len(payload)
             self._raw.append(raw_text(payload))
+        return news
+
+    def repeated(self, repetition: Repetition, words: bytes, at_ms: int) -> Chunk:
+        """The chunk of a frame that is like one before it but for its words."""
+        chunk = Chunk(repetition.chunk(words, at_ms - self._last_at, self._count))
+        self._count += 1
+        self._last_at = at_ms
+        return chunk
 
     def trail(self, fields: Mapping[str, object]) -> None:
         """Keep top-level fields for the final chunk."""

@@ -46,6 +46,9 @@ class CompletionInterpreter:
     def finished(self) -> bool:
         return self._finished == len(self._choices) >= self._choices_asked
 
+    def repeat(self, payload: bytes, at_ms: int) -> Chunk | None:
+        return None
+
     def take(self, document: Mapping[str, object], payload: bytes, at_ms: int) -> Sequence[Chunk]:
         self._chunks.remember(document, payload)
         entries: list[dict[str, object]] = []

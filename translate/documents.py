@@ -13,7 +13,7 @@ characters inside text), and to a writer that does not recurse.
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import Final, NoReturn
@@ -142,12 +142,38 @@ def _row(row: _Row, untouched: str) -> dict[str, object]:
     }
 
 
+class Encoded(Mapping[str, object]):
+    """An object that is there as JSON; ``encode`` gives ``data`` back, readers have it decoded."""
+
+    __slots__ = ("_members", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._members: Mapping[str, object] | None = None
+
+    def _decoded(self) -> Mapping[str, object]:
+        if self._members is None:
+            self._members = as_object(decode(self.data)) or {}
+        return self._members
+
+    def __getitem__(self, name: str) -> object:
+        return self._decoded()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._decoded())
+
+    def __len__(self) -> int:
+        return len(self._decoded())
+
+
 def _encode_unusual(value: object) -> object:
     match value:
         case Spelled():
             return msgspec.Raw(value.text.encode())
         case str():
             return str(value)
+        case Encoded():
+            return msgspec.Raw(value.data)
         case Mapping():
             return dict(value)
         case Sequence():
@@ -160,6 +186,8 @@ _encode_fast: Final = msgspec.json.Encoder(enc_hook=_encode_unusual).encode
 
 def encode(value: object) -> bytes | Malformed:
     """``value`` as compact JSON in UTF-8; non-finite numbers become null."""
+    if type(value) is Encoded:
+        return value.data
     try:
         return _encode_fast(value)
     except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, OverflowError):
@@ -267,12 +295,12 @@ def is_non_finite(value: object) -> bool:
 
 def as_object(value: object) -> Mapping[str, object] | None:
     """``value`` if it is an object."""
-    return value if isinstance(value, dict | Mapping) else None
+    return value if isinstance(value, (dict, Mapping)) else None
 
 
 def as_array(value: object) -> Sequence[object] | None:
     """``value`` if it is an array."""
-    return value if isinstance(value, list | tuple) else None
+    return value if isinstance(value, (list, tuple)) else None
 
 
 def as_text(value: object) -> str | None:
@@ -282,11 +310,8 @@ def as_text(value: object) -> str | None:
 
 def as_integer(value: object) -> int | None:
     """``value`` if it is a whole number, however spelled; a boolean is none."""
-    match value:
-        case bool():
-            return None
-        case int():
-            return value
-        case float() if value.is_integer():
-            return int(value)
-    return None
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None

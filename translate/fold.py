@@ -57,7 +57,8 @@ class Interpreter(Protocol):
 
     ``expected`` is the member that every document of a healthy stream has;
     ``started`` tells that the server has said something, ``finished`` that it
-    has said all but its farewell. ``take`` gives the chunks that one document
+    has said all but its farewell. ``repeat`` gives the chunk of a document that
+    need not be decoded, since one like it came before; ``take`` gives the chunks that one document
     completes, ``last`` those that waited for the end, of which the last one is
     final.
     """
@@ -68,6 +69,7 @@ class Interpreter(Protocol):
     def started(self) -> bool: ...
     @property
     def finished(self) -> bool: ...
+    def repeat(self, payload: bytes, at_ms: int) -> Chunk | None: ...
     def take(self, document: Mapping[str, object], payload: bytes, at_ms: int) -> Sequence[Chunk]: ...
     def last(self, at_ms: int, notes: Sequence[Note]) -> Sequence[Chunk]: ...
 
@@ -126,6 +128,10 @@ class JSONFold:
                 self._finish(at_ms, (), out)
             return
         self._beats = 0
+        chunk = self._interpreter.repeat(payload, at_ms)
+        if chunk is not None:
+            out.append(chunk)
+            return
         document = documents.decode(payload)
         if isinstance(document, dict):
             failure = errors.from_document(document, self._interpreter.expected, 500)

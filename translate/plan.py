@@ -44,8 +44,9 @@ class Call:
     of guided decoding the server reads: ``"legacy"`` for vLLM before 0.12.
     ``known_path`` is the path that this server is known to answer on, where
     there are several; unlike ``path`` it does not rule out the others.
-    ``verbatim`` lets an embedding answer hold its vectors undecoded
-    (``documents.Raw``), for a caller who does nothing but encode it.
+    ``verbatim`` is for a caller who does nothing but encode what comes out: an
+    embedding answer may then hold its vectors undecoded (``documents.Raw``),
+    and a chunk may be a ``documents.Encoded``.
     """
 
     request_type: RequestType

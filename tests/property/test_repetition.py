@@ -1,0 +1,121 @@
+"""The short way for frames that are alike gives the very bytes of the long way."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from tests import strategies as some
+from tests.property.test_chat_stream import DONE, STREAMED, request, said_by
+from translate import Failure, chat, documents
+from translate.plan import Call, Chunk
+from transports.base import Cut, Reply
+
+VERBATIM = replace(STREAMED, verbatim=True)
+
+TEXTS = st.one_of(
+    st.sampled_from(
+        ["a", " b", "content", "reasoning", "é", "\u2028", '"', "\\", "\n", "", "\x01words\x01", "i", "m"]
+    ),
+    st.text(st.characters(exclude_categories=[]), max_size=8),
+)
+NOISE: st.SearchStrategy[dict[str, object]] = st.sampled_from(
+    [
+        {},
+        {"token_ids": None},
+        {"tool_calls": []},
+        {"finish_reason": "stop"},
+        {"logprobs": {"content": []}},
+        {"x": 1},
+    ]
+)
+DELTA_NOISE: st.SearchStrategy[dict[str, object]] = st.sampled_from(
+    [
+        {},
+        {},
+        {"role": "assistant"},
+        {"reasoning_content": None},
+        {"content": "a"},
+        {"x": "content"},
+        {"tool_calls": []},
+    ]
+)
+TOP_NOISE: st.SearchStrategy[dict[str, object]] = st.sampled_from(
+    [
+        {},
+        {},
+        {},
+        {"usage": None},
+        {"usage": {"total_tokens": 1}},
+        {"model": "m"},
+        {"id": "other"},
+        {"content": "a"},
+    ]
+)
+
+
+@st.composite
+def _frames(draw: DrawFn) -> bytes:
+    """Frames of a few kinds, over and over, with all kinds of words."""
+    kinds = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["content", "reasoning", "reasoning_content"]),
+                st.integers(0, 1),
+                NOISE,
+                DELTA_NOISE,
+                TOP_NOISE,
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    out = b""
+    ascii_only = draw(st.booleans())
+    for kind, text in draw(st.lists(st.tuples(st.sampled_from(kinds), TEXTS), max_size=24)):
+        name, index, noise, delta_noise, top_noise = kind
+        choice = {"index": index, "delta": {name: text, **delta_noise}, "finish_reason": None, **noise}
+        document = {"id": "i", "object": "chat.completion.chunk", "choices": [choice], **top_noise}
+        payload = json.dumps(document, ensure_ascii=ascii_only)
+        out += b"data: " + payload.encode(errors="surrogatepass") + b"\n\n"
+    return out
+
+
+def as_bytes(events: Sequence[Chunk | Failure]) -> list[tuple[object, bool]]:
+    return [
+        (
+            documents.encode(event.error if isinstance(event, Failure) else event.data),
+            isinstance(event, Chunk) and event.final,
+        )
+        for event in events
+    ]
+
+
+@given(_frames(), st.booleans(), st.integers(1, 2))
+def test_frames_that_are_alike(frames: bytes, done: bool, choices: int) -> None:
+    body = frames + (DONE if done else b"")
+    plain = said_by([body], asked=request(choices))
+    short = said_by([body], asked=request(choices), call=VERBATIM)
+    assert as_bytes(short) == as_bytes(plain)
+    assert short == plain  # an encoded chunk reads like the other
+
+
+@given(some.any_streams, some.heads, some.cuts, some.calls(streaming=True))
+@example(b"", Reply(200, {}), None, STREAMED)
+def test_any_stream(body: bytes, head: Reply, cut: Cut | None, call: Call) -> None:
+    assert as_bytes(said_by([body], head, cut, replace(call, verbatim=True))) == as_bytes(
+        said_by([body], head, cut, replace(call, verbatim=False))
+    )
+
+
+def test_the_short_way_is_taken() -> None:
+    frames = [
+        b'data: {"id":"i","choices":[{"index":0,"delta":{"content":"%d"}}]}\n\n' % number
+        for number in range(9)
+    ]
+    fold = chat.fold(request(), Reply(200, {"content-type": "text/event-stream"}), VERBATIM)
+    kinds = [type(event.data) for frame in frames for event in fold.feed(frame) if isinstance(event, Chunk)]
+    assert kinds == [dict, *[documents.Encoded] * 8]
