@@ -170,8 +170,8 @@ class Gateway:
             yield
 
     def replaying(self, recordings: transports.Recordings) -> None:
-        """From now on, requests are answered from recordings."""
-        transport = transports.AsyncReplayTransport(recordings)
+        """From now on, requests are answered from recordings, the newest there are of each."""
+        transport = transports.AsyncReplayTransport(recordings.newest())
         self._connect = lambda _endpoint: Uplink(transport)
 
     async def health(self, _request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ entry for each read, for the last interaction of the cassette.
 
 import itertools
 import json
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -26,6 +27,9 @@ Recut = Literal["recorded", "whole", "bytes"] | int | Sequence[int]
 
 Several sizes are taken in turn, over and over.
 """
+
+_Request = tuple[str, str, str | bytes]
+"""Method, path and canonical body: what tells requests apart."""
 
 _SafeLoader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -76,6 +80,18 @@ class Recordings(tuple[Recording, ...]):
                 found += _read_cassette(file)
         return cls(found)
 
+    def newest(self) -> "Recordings":
+        """Those of the newest server, wherever the same request was put to several.
+
+        The server is what follows the last ``@`` of a recording's name, as in
+        ``chat_completion/hello@vllm-0.32.0``; its numbers tell what is newer.
+        """
+        newest: dict[_Request, list[int]] = {}
+        for recording in self:
+            asked = _request(recording)
+            newest[asked] = max(newest.get(asked, []), _version(recording))
+        return Recordings(each for each in self if _version(each) == newest[_request(each)])
+
 
 class _Loader(_SafeLoader):  # type: ignore[misc]
     """Plain data, and the one Python object that vcrpy writes: a request body that was sent from a file."""
@@ -87,6 +103,12 @@ def _buffer(loader: Any, node: yaml.Node) -> Any:
 
 _Loader.add_constructor("tag:yaml.org,2002:python/object/new:_io.BytesIO", _buffer)
 _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _SafeLoader.construct_yaml_seq)
+
+
+def _version(recording: Recording) -> list[int]:
+    """The numbers of the server's version; none where the name tells none."""
+    _, at, server = recording.name.rpartition("@")
+    return [int(digits) for digits in re.findall("[0-9]{1,9}", server)] if at else []
 
 
 def _read_cassette(file: Path) -> list[Recording]:
@@ -159,10 +181,9 @@ class _Player:
         self._recut: Recut = recut
         self._break_at = break_at
         self._unplayed = dict.fromkeys(range(len(self._recordings)))
-        self._queues: defaultdict[tuple[str, str, str | bytes], list[int]] = defaultdict(list)
+        self._queues: defaultdict[_Request, list[int]] = defaultdict(list)
         for number, recording in enumerate(self._recordings):
-            key = (recording.method, recording.path, _canonical(recording.request_body))
-            self._queues[key].append(number)
+            self._queues[_request(recording)].append(number)
 
     @property
     def unplayed(self) -> tuple[str, ...]:
@@ -275,6 +296,10 @@ def _sizes(recut: Recut, recording: Recording) -> Iterable[int]:
     if any(size < 1 for size in sizes):
         raise ValueError("a piece has at least one byte")
     return itertools.cycle(sizes or [max(1, len(recording.body))])
+
+
+def _request(recording: Recording) -> _Request:
+    return recording.method, recording.path, _canonical(recording.request_body)
 
 
 def _canonical(body: bytes | None) -> str | bytes:
