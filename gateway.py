@@ -30,11 +30,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 if TYPE_CHECKING or not __package__:  # in a checkout
     import translate
     import transports
+    from comparison import command as comparison
     from routing import config as configuration
     from routing import headers, keys, secrets
     from translate import Failure, documents, errors, sse
 else:  # installed
     from . import translate, transports
+    from .comparison import command as comparison
     from .routing import config as configuration
     from .routing import headers, keys, secrets
     from .translate import Failure, documents, errors, sse
@@ -452,6 +454,8 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = _arguments().parse_args(argv)
+    if options.command == "check":
+        return comparison.run(options)
     if not (_is_loopback(options.host) or options.allow_unauthenticated):
         return _complain(
             f"refusing to listen on {options.host or 'every address'}: this gateway does not authenticate "
@@ -475,7 +479,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bifrost-vllm", description="A gateway in front of vLLM.")
-    serve = parser.add_subparsers(required=True).add_parser(
+    commands = parser.add_subparsers(required=True, dest="command")
+    check = commands.add_parser(
+        "check",
+        help="compare recordings with what the translators, or a server, make of them now",
+        description="Run recordings through the translators and report what differs from the expectations "
+        "beside them; or put their questions to a server, and report where its answers look different.",
+    )
+    comparison.add_arguments(check)
+    serve = commands.add_parser(
         "serve",
         help="serve the HTTP API",
         description="Serve the HTTP API. Without --config, answer from the bundled recordings.",

@@ -1,0 +1,1 @@
+"""What recorded traffic says about a change: of the translators, or of the server."""

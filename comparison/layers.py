@@ -1,0 +1,11 @@
+"""The packages that are joined here: side by side in a checkout, inside one when installed."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__ == "comparison":  # in a checkout
+    import translate
+    import transports
+else:  # installed
+    from .. import translate, transports
+
+__all__ = ["translate", "transports"]

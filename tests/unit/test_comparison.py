@@ -1,0 +1,137 @@
+"""The parts of the comparison: shapes, differences, verdicts and reports."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from comparison import reports
+from comparison.differences import Difference, differences, first_byte
+from comparison.exchanges import request_type
+from comparison.shapes import Change, changes, shape
+from comparison.verdicts import Verdict
+from transports import Recording
+
+
+def test_the_shape_of_several_documents_together() -> None:
+    frames = [
+        {"a": [{"b": 1}, {"b": "x"}], "c": None},
+        {"c": True, "top_logprobs": [{"tok": 0.5}, {"en": 1}]},
+    ]
+    assert shape(frames) == {
+        "$": {"object"},
+        "$.a": {"array"},
+        "$.a[]": {"object"},
+        "$.a[].b": {"number", "text"},
+        "$.c": {"null", "boolean"},
+        "$.top_logprobs": {"array"},
+        "$.top_logprobs[]": {"object"},
+        "$.top_logprobs[].*": {"number"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"a": 1}, {"a": 2}, []),
+        ({"a": {"b": 1, "c": 2}}, {}, [Change("missing", "$.a", "object")]),
+        ({}, {"a": [{"b": 1}]}, [Change("added", "$.a", "array")]),
+        ({"a": "x"}, {"a": 1}, [Change("retyped", "$.a", "from text to number")]),
+        ({"m": {"reasoning_content": "x"}}, {"m": {"reasoning": "y"}}, [Change("renamed", "$.m.reasoning_content", "to $.m.reasoning")]),
+        ({"a": "x", "b": "y"}, {"c": "z"}, [Change("missing", "$.a", "text"), Change("missing", "$.b", "text"), Change("added", "$.c", "text")]),
+        ({"a": {}}, {"b": {}}, [Change("missing", "$.a", "object"), Change("added", "$.b", "object")]),
+        ({"a": None}, {"b": None}, [Change("missing", "$.a", "null"), Change("added", "$.b", "null")]),
+        ({"ab": 1, "a": {"x": 1}}, {}, [Change("missing", "$.a", "object"), Change("missing", "$.ab", "number")]),
+    ],
+)  # fmt: skip
+def test_changes_of_a_shape(before: object, after: object, expected: list[Change]) -> None:
+    assert changes(shape([before]), shape([after])) == expected
+
+
+def test_differences_in_document_order() -> None:
+    expected = {"a": 1, "b": [1, {"x y": True}], "c": "s"}
+    actual = {"b": [1.0, {"x y": 1}, 3], "c": "s", "d": None}
+    assert differences(expected, actual) == [
+        Difference("$.a", "1", ""),
+        Difference("$.b[0]", "1", "1.0"),
+        Difference('$.b[1]["x y"]', "true", "1"),
+        Difference("$.b[2]", "", "3"),
+        Difference("$.d", "", "null"),
+    ]
+    assert differences(expected, actual, limit=1) == [Difference("$.a", "1", "")]
+    assert differences(expected, expected) == []
+    assert differences("x" * 99, "") == [Difference("$", '"' + "x" * 76 + "...", '""')]
+
+
+def test_the_first_byte_that_differs() -> None:
+    assert first_byte(b"abc", b"abc") is None
+    assert first_byte(b"abc", b"abd") == Difference("byte 2", "abc", "abd")
+    assert first_byte(b"abc", b"ab") == Difference("byte 2", "abc", "ab")
+    assert first_byte(b"\xff", b"a") == Difference("byte 0", "\\xff", "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "body", "expected"),
+    [
+        ("chat_completion/x", "/anything", None, "chat_completion"),
+        ("traffic/x", "/v1/chat/completions", b'{"stream":false}', "chat_completion"),
+        ("traffic/x", "/v1/chat/completions", b'{"stream":true}', "chat_completion_stream"),
+        ("traffic/x", "/v1/embeddings", b'{"stream":true}', "embedding"),
+        ("traffic/x", "/rerank", b"{}", "rerank"),
+        ("traffic/x", "/v1/models", None, "list_models"),
+        ("traffic/x", "/nothing", None, None),
+    ],
+)
+def test_the_operation_of_a_recording(name: str, path: str, body: bytes | None, expected: str | None) -> None:
+    assert request_type(Recording(name, "POST", path, body)) == expected
+
+
+VERDICTS = [
+    Verdict("chat_completion/a", "chat_completion", "same"),
+    Verdict("chat_completion/b", "chat_completion", "changed", ("status 200 became 400", "x \x00")),
+    Verdict("embedding/c", "embedding", "new"),
+    Verdict("d", "-", "unknown", ("no operation has the path /x",)),
+]
+
+
+def test_a_report_for_people() -> None:
+    assert reports.text(VERDICTS, colour=False) == (
+        "changed chat_completion/b\n"
+        "    status 200 became 400\n"
+        "    x \x00\n"
+        "new embedding/c\n"
+        "unknown d\n"
+        "    no operation has the path /x\n"
+        "operation           same  changed      new  unknown\n"
+        "-                      0        0        0        1\n"
+        "chat_completion        1        1        0        0\n"
+        "embedding              0        0        1        0\n"
+    )
+    assert "\x1b[31mchanged\x1b[0m chat_completion/b" in reports.text(VERDICTS, colour=True)
+
+
+def test_reports_for_machines() -> None:
+    document = json.loads(reports.as_json(VERDICTS))
+    assert document["summary"] == {
+        "chat_completion": {"same": 1, "changed": 1},
+        "embedding": {"new": 1},
+        "-": {"unknown": 1},
+    }
+    assert document["verdicts"][1] == {
+        "name": "chat_completion/b",
+        "operation": "chat_completion",
+        "outcome": "changed",
+        "lines": ["status 200 became 400", "x \x00"],
+    }
+    suites = ElementTree.fromstring(reports.as_junit(VERDICTS))  # noqa: S314 - it is our own
+    assert [(suite.get("name"), suite.get("tests"), suite.get("failures")) for suite in suites] == [
+        ("-", "1", "0"),
+        ("chat_completion", "2", "1"),
+        ("embedding", "1", "0"),
+    ]
+    (failure,) = suites.iter("failure")
+    assert (failure.get("message"), failure.text) == (
+        "status 200 became 400",
+        "status 200 became 400\nx \ufffd",
+    )
+    assert [skipped.get("message") for skipped in suites.iter("skipped")] == ["unknown", "new"]
