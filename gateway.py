@@ -18,7 +18,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -32,13 +32,13 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     import transports
     from comparison import command as comparison
     from routing import config as configuration
-    from routing import headers, keys, secrets
+    from routing import headers, keys, listing, secrets, unsupported
     from translate import Failure, documents, errors, sse
 else:  # installed
     from . import translate, transports
     from .comparison import command as comparison
     from .routing import config as configuration
-    from .routing import headers, keys, secrets
+    from .routing import headers, keys, listing, secrets, unsupported
     from .translate import Failure, documents, errors, sse
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
@@ -51,6 +51,8 @@ RECORDED: Final = configuration.Config(
 
 _POOLED_S: Final = 4.0  # uvicorn, and so vLLM, closes idle connections after 5 s
 _STALE_MS: Final = 1_000
+_LISTING_S: Final = 30.0  # one server that hangs must not hide the models of all others for long
+_GLANCE: Final = 65_536  # bytes of a body that is read although its request is not supported
 _GRACE_S: Final = 12.0  # aiohttp waits twice that long, Kubernetes kills after 30 s
 _INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_error=True)
 
@@ -73,9 +75,9 @@ ROUTES: Final = (
     Route("POST", _everywhere("completions"), "text_completion", "text_completion_stream"),
     Route("POST", _everywhere("embeddings"), "embedding"),
     Route("POST", ("/v1/rerank",), "rerank"),
-    Route("GET", _everywhere("models"), "list_models"),
 )
 
+_LIST_MODELS: Final = translate.Call("list_models")
 _request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 _uplink: Final[ContextVar["Uplink"]] = ContextVar("uplink")
 
@@ -158,6 +160,7 @@ class Gateway:
             idle_s=network.stream_idle_timeout_s,
             total_s=network.request_timeout_s,
         )
+        self._listing_timeouts = replace(self._timeouts, total_s=min(network.request_timeout_s, _LISTING_S))
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
         self._connect: Callable[[transports.Endpoint], Uplink]
 
@@ -192,14 +195,78 @@ class Gateway:
         if (fold := job.operation.fold) is not None:
             return await self._stream(request, job, lambda head: fold(job.document, head, job.call))
         uplink = self._connect(job.endpoint)
-        outcome = await transports.run_async(
-            uplink, translate.converse(job.operation, job.document, job.call)
-        )
+        outcome = await _converse(job, uplink)
         if isinstance(outcome, Failure):
             return _failed(outcome, job, uplink)
         if job.operation.follow_up is not translate.never:
             self._known_paths[job.call.request_type, job.endpoint.url] = uplink.path
         return _answer(outcome, 200, _forwarded(job, uplink))
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        """The models of all keys, or a page of them."""
+        found = await self._listing(request)
+        if not isinstance(found, listing.Listing):
+            return found
+        page = found.page(request.query.get("page_size", ""), request.query.get("page_token", ""))
+        # Bifrost's own answer has no "object"; OpenAI's has, and some of its clients look.
+        return _answer({"object": "list", **page} if request.path.startswith("/openai/") else page)
+
+    async def retrieve_model(self, request: web.Request) -> web.Response:
+        """The one model that the path names."""
+        name = listing.named(request.rel_url.raw_path)
+        if name is None:
+            return _failed(errors.invalid("invalid model encoding", "model"))
+        if not name.strip("/ "):
+            return _failed(errors.invalid("model is required", "model"))
+        found = await self._listing(request)
+        if not isinstance(found, listing.Listing):
+            return found
+        provider = request.query.get("provider", "")
+        if (model := found.model(name, provider)) is not None:
+            return _answer(model)
+        prefixed = bool(provider) or name.startswith(listing.PREFIX)
+        if not prefixed and not any(keys.serves(key, name) for key in self._config.keys):
+            return _failed(errors.invalid("provider is required", "provider"))
+        unknown = errors.unknown_model(name)
+        return _failed(errors.stamp(unknown, _LIST_MODELS, "", key_statuses=found.key_statuses))
+
+    async def _listing(self, request: web.Request) -> listing.Listing | web.Response:
+        """What all keys list, asked at once; the answer to the client when there is no list."""
+        chosen = keys.choose_all(self._config, request.query.get("provider", ""), _pin(request))
+        if isinstance(chosen, keys.Refusal):
+            return _failed(_refused(chosen))
+        raw = self._wants("x-bf-send-back-raw-response", request, self._config.send_back_raw_response)
+        call = replace(_LIST_MODELS, raw_response=raw)
+        asked: list[tuple[Job, Uplink]] = []
+        for key in chosen:
+            endpoint = self._endpoint(key, request)
+            if isinstance(endpoint, Failure):
+                return _failed(endpoint)
+            endpoint = replace(endpoint, timeouts=self._listing_timeouts)
+            job = Job(translate.OPERATIONS["list_models"], {}, call, endpoint)
+            asked.append((job, self._connect(endpoint)))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_converse(job, uplink)) for job, uplink in asked]
+        answers: list[listing.Answer] = []
+        failure: Failure | None = None
+        for key, task in zip(chosen, tasks, strict=True):
+            outcome = task.result()
+            if isinstance(outcome, Failure):
+                failure = outcome
+                answers.append(listing.Answer(key, error=secrets.hide(outcome.error, key.value)))
+            else:
+                answers.append(listing.Answer(key, outcome))
+        if failure is not None and all(answer.models is None for answer in answers):
+            statuses = listing.key_statuses(answers)
+            return _failed(errors.stamp(failure, call, "", key_statuses=statuses), *asked[-1])
+        return listing.merge(answers)
+
+    async def refuse(self, route: unsupported.Route, request: web.Request) -> web.Response:
+        """Say that the operation of ``route`` is not supported; no large body is read for that."""
+        request_type = route.request_type
+        if route.streamed is not None and await _asks_for_stream(request):
+            request_type = route.streamed
+        return _failed(errors.unsupported(request_type))
 
     async def _body(self, request: web.Request) -> bytes | Failure:
         limit = self._config.request_limit
@@ -211,7 +278,7 @@ class Gateway:
             return errors.rejected("invalid compressed request body", 400, cause=str(error))
 
     def _job(self, route: Route, request: web.Request, body: bytes) -> Job | Failure:
-        flat = _flat(body) if route.method == "POST" else {}
+        flat = _flat(body)
         if isinstance(flat, Failure):
             return flat
         streamed = flat.get("stream")
@@ -252,10 +319,7 @@ class Gateway:
     def _choice(
         self, document: translate.Document, model: str, request: web.Request
     ) -> keys.Choice | keys.Refusal:
-        pin = keys.Pin(request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", ""))
-        if "model" not in document:
-            return keys.choose_any(self._config, pin)
-        return keys.choose(self._config, str(document.get("provider", "")), model, pin)
+        return keys.choose(self._config, str(document.get("provider", "")), model, _pin(request))
 
     def _endpoint(self, key: configuration.Key, request: web.Request) -> transports.Endpoint | Failure:
         upstream = headers.to_upstream(
@@ -310,6 +374,22 @@ class Gateway:
         return response
 
 
+async def _converse(job: Job, uplink: Uplink) -> translate.Document | Failure:
+    if not job.endpoint.url:
+        return errors.stamp(errors.missing_url(), job.call, "")
+    return await transports.run_async(uplink, translate.converse(job.operation, job.document, job.call))
+
+
+async def _asks_for_stream(request: web.Request) -> bool:
+    """Whether a small JSON body asks for a stream; any other body is left where it is."""
+    if "content-encoding" in request.headers or not 0 < (request.content_length or 0) <= _GLANCE:
+        return False
+    flat = _flat(await request.read())
+    return not isinstance(flat, Failure) and (
+        flat.get("stream") is True or flat.get("stream_format") == "sse"
+    )
+
+
 async def _write(response: web.StreamResponse, batch: Sequence[translate.Chunk | Failure], job: Job) -> None:
     """Send what one read of the upstream brought; returns when the client has taken in enough of it."""
     frames = bytearray()
@@ -333,6 +413,10 @@ def _flat(body: bytes) -> translate.Document | Failure:
     if isinstance(value, documents.Malformed):
         return errors.rejected("Invalid request payload", 400, cause=value.reason)
     return value
+
+
+def _pin(request: web.Request) -> keys.Pin:
+    return keys.Pin(request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", ""))
 
 
 def _refused(refusal: keys.Refusal) -> Failure:
@@ -429,6 +513,12 @@ def application(
     for route in ROUTES:
         for path in route.paths:
             app.router.add_route(route.method, path, partial(gateway.serve, route))
+    for path in _everywhere("models"):
+        app.router.add_route("GET", path, gateway.list_models)
+        app.router.add_route("GET", f"{path}/{{model:.*}}", gateway.retrieve_model)
+    for refused in unsupported.ROUTES:
+        for path in _everywhere(refused.path):
+            app.router.add_route(refused.method, path, partial(gateway.refuse, refused))
     return app
 
 
@@ -456,6 +546,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _arguments().parse_args(argv)
     if options.command == "check":
         return comparison.run(options)
+    if options.command == "plan":
+        return _explain(options.operation, options.file, options.format)
     if not (_is_loopback(options.host) or options.allow_unauthenticated):
         return _complain(
             f"refusing to listen on {options.host or 'every address'}: this gateway does not authenticate "
@@ -487,6 +579,18 @@ def _arguments() -> argparse.ArgumentParser:
         "beside them; or put their questions to a server, and report where its answers look different.",
     )
     comparison.add_arguments(check)
+    plan = commands.add_parser(
+        "plan",
+        help="show what would be sent for a request",
+        description="Show method, path and body that a request becomes, and what was changed on the way.",
+    )
+    plan.add_argument("operation", choices=list(translate.OPERATIONS))
+    plan.add_argument(
+        "file", metavar="FILE", help="the request, as clients or as Bifrost send it; - is stdin"
+    )
+    plan.add_argument(
+        "--format", choices=["text", "json", "curl"], default="text", help="default: %(default)s"
+    )
     serve = commands.add_parser(
         "serve",
         help="serve the HTTP API",
@@ -532,6 +636,28 @@ def _configuration(file: Path) -> configuration.Config | configuration.Rejected:
     if isinstance(document, documents.Malformed):
         return configuration.Rejected((f"{file}: not JSON: {document.reason}",))
     return configuration.load(document, os.environ)
+
+
+def _explain(request_type: translate.RequestType, file: str, style: translate.explanation.Style) -> int:
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        return _complain(f"{file}: {error.strerror}")
+    document = documents.decode_object(data, strict=True)
+    if isinstance(document, documents.Malformed):
+        return _complain(f"{file}: {document.reason}")
+    operation = translate.OPERATIONS[request_type]
+    request = document if "provider" in document else operation.from_flat(document)
+    explained = (
+        request
+        if isinstance(request, Failure)
+        else translate.explained(operation, request, translate.Call(request_type))
+    )
+    if isinstance(explained, Failure):
+        field = explained.error["error"]
+        return _complain(f"{field['param']}: {field['message']}" if "param" in field else field["message"])
+    print(translate.explanation.written(explained, style), end="")
+    return 0
 
 
 async def _run(

@@ -55,7 +55,7 @@ def choose(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> Choi
         return _unroutable(
             "could not auto resolve a model for the request, please specify a model explicitly"
         )
-    eligible = [key for key in config.keys if _serves(key, model)]
+    eligible = [key for key in config.keys if serves(key, model)]
     if not eligible and not provider:
         return _unroutable(
             "could not auto resolve a provider for the request, please specify a provider explicitly"
@@ -69,13 +69,25 @@ def choose(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> Choi
     return Choice(key, alias.model_id if alias else model, alias)
 
 
-def choose_any(config: Config, pin: Pin = NO_PIN) -> Choice | Refusal:
-    """The key for a request that names no model: the first enabled one with an address."""
-    enabled = [key for key in config.keys if key.enabled]
+def choose_all(config: Config, provider: str = "", pin: Pin = NO_PIN) -> Sequence[Key] | Refusal:
+    """The keys for a request that concerns all servers: the enabled ones, address or not.
+
+    ``provider`` is the one that the client named, if it named one.
+    """
+    enabled = [key for key in config.keys if key.enabled] if provider in {"", "vllm"} else []
     if not enabled:
-        return _unroutable("no valid keys found for provider: vllm")
-    key = _first(enabled, pin, lambda wish: f"{wish} for provider: vllm")
-    return key if isinstance(key, Refusal) else Choice(key)
+        return _unroutable(f"no valid keys found for provider: {provider or 'vllm'}")
+    return _pinned(enabled, pin, lambda wish: f"{wish} for provider: vllm")
+
+
+def serves(key: Key, model: str) -> bool:
+    """Whether ``key`` is eligible for ``model``, by the name that the client uses."""
+    return (
+        key.enabled
+        and allows(key.models, model)
+        and not allows(key.blacklisted_models, model)
+        and key.model_name in {"", model}
+    )
 
 
 def status(key: Key) -> str:
@@ -85,27 +97,23 @@ def status(key: Key) -> str:
     return "configured" if key.url else "no url"
 
 
-def _serves(key: Key, model: str) -> bool:
-    return (
-        key.enabled
-        and allows(key.models, model)
-        and not allows(key.blacklisted_models, model)
-        and key.model_name in {"", model}
-    )
-
-
 def _first(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> Key | Refusal:
+    left = _pinned(keys, pin, unfound)
+    if isinstance(left, Refusal):
+        return left
+    reachable = [key for key in left if key.url]
+    if not reachable:
+        return Refusal("no_url")
+    return next((key for key in reachable if key.weight > 0), reachable[0])
+
+
+def _pinned(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> Sequence[Key] | Refusal:
     wish = ""
     if pin.id:
         keys, wish = [key for key in keys if key.id == pin.id], f'id "{pin.id}"'
     elif pin.name:
         keys, wish = [key for key in keys if key.name == pin.name], f'name "{pin.name}"'
-    if not keys:
-        return _unroutable(f"no supported key found with {unfound(wish)}")
-    reachable = [key for key in keys if key.url]
-    if not reachable:
-        return Refusal("no_url")
-    return next((key for key in reachable if key.weight > 0), reachable[0])
+    return keys or _unroutable(f"no supported key found with {unfound(wish)}")
 
 
 def _unroutable(message: str) -> Refusal:

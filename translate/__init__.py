@@ -4,15 +4,18 @@ No function here does I/O, reads a clock or a setting, or changes what it was
 given. Trouble is a ``Failure``, returned.
 """
 
-from . import chat, completions, documents, embeddings, errors, models, rerank, sse
+from . import chat, completions, documents, embeddings, errors, explanation, models, rerank, sse
 from .conversation import Operation, converse, never
+from .errors import unsupported
+from .explanation import explained
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
-from .registry import OPERATIONS
+from .registry import OPERATIONS, UNSUPPORTED
 from .types import BifrostError, ChatRequest, Document, ExtraFields, RequestType
 
 __all__ = [
     "OPERATIONS",
+    "UNSUPPORTED",
     "BifrostError",
     "Body",
     "Call",
@@ -32,8 +35,11 @@ __all__ = [
     "documents",
     "embeddings",
     "errors",
+    "explained",
+    "explanation",
     "models",
     "never",
     "rerank",
     "sse",
+    "unsupported",
 ]

@@ -3,6 +3,7 @@
 https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#chat-api
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from . import choices, documents, errors, messages, parameters
@@ -26,6 +27,11 @@ def from_flat(flat: Document) -> Document | Failure:
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send; a failure names the place in the request that is at fault."""
     return planned(_built(request, call), PATH, request, call)
+
+
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request."""
+    return ledger(_built(request, call))
 
 
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:

@@ -29,6 +29,11 @@ def plan(request: Document, call: Call) -> Plan | Failure:
     return planned(_built(request, call), PATH, request, call)
 
 
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request."""
+    return ledger(_built(request, call))
+
+
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
     """The answer in Bifrost's form; ``spent_ms`` is the time of all attempts.
 

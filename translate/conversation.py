@@ -1,11 +1,11 @@
 """One request as a conversation: plans out, replies in, an outcome at the end."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from .fold import Fold
-from .plan import Call, Failure, HeadLike, Plan, ReplyLike
+from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
 from .types import Document
 
 
@@ -31,6 +31,15 @@ class MakeFold(Protocol):
     def __call__(self, request: Document, head: HeadLike, call: Call, /) -> Fold: ...
 
 
+class TakeNotes(Protocol):
+    def __call__(self, request: Document, call: Call, /) -> Sequence[Note]: ...
+
+
+def nothing(request: Document, call: Call) -> Sequence[Note]:
+    """The ledger of an operation that changes nothing."""
+    return ()
+
+
 def never(plan: Plan, reply: ReplyLike, call: Call) -> Plan | None:
     """The follow-up of an operation that has none."""
     return None
@@ -41,7 +50,8 @@ class Operation:
     """One row of the registry: the pure functions of an operation.
 
     ``follow_up`` says what to send after a reply that does not answer the
-    question; ``fold`` is there for streamed operations.
+    question; ``fold`` is there for streamed operations; ``noted`` is what
+    ``plan`` did to a request.
     """
 
     from_flat: FromFlat
@@ -49,6 +59,7 @@ class Operation:
     parse: Parse
     follow_up: FollowUp = never
     fold: MakeFold | None = None
+    noted: TakeNotes = nothing
 
 
 def converse(

@@ -31,6 +31,11 @@ def plan(request: Document, call: Call) -> Plan | Failure:
     return planned(_built(request, call), PATH, request, call)
 
 
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request."""
+    return ledger(_built(request, call))
+
+
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
     """The vectors in Bifrost's form, in the order of the inputs.
 

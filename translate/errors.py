@@ -84,8 +84,22 @@ def missing_url() -> Failure:
     return rejected("no base URL configured: set vllm_key_config.url on the key", None, is_bifrost_error=True)
 
 
+def unknown_model(model: str) -> Failure:
+    """A model that none of the servers lists; worded as vLLM and coded as OpenAI does."""
+    return rejected(
+        f"The model `{model}` does not exist.",
+        404,
+        error_type="invalid_request_error",
+        code="model_not_found",
+        param="model",
+    )
+
+
 def unsupported(request_type: str) -> Failure:
-    """An operation that vLLM does not serve: Bifrost's UnsupportedOperationError."""
+    """An operation that vLLM does not serve: Bifrost's UnsupportedOperationError.
+
+    ``registry.UNSUPPORTED`` lists them; nothing needs to be sent to know it.
+    """
     failure = rejected(
         f"{request_type} is not supported by vllm provider", None, code="unsupported_operation"
     )

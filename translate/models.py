@@ -1,6 +1,6 @@
 """List models: ``GET /v1/models``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from . import documents, errors
@@ -25,21 +25,20 @@ def plan(request: Document, call: Call) -> Plan | Failure:
 
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
     """The server's models under their ``vllm/`` names, all their fields kept."""
-    outcome = _read(reply, spent_ms, call)
-    return errors.stamp(outcome, call, "", latency=spent_ms) if isinstance(outcome, Failure) else outcome
+    rows = _rows(reply)
+    raw = {"raw_response": raw_json(reply.body)} if call.raw_response and reply.body else {}
+    if isinstance(rows, Failure):
+        return errors.stamp(rows, call, "", latency=spent_ms, **raw)
+    data = [_row(row) for row in rows if isinstance(row, Mapping)]
+    return {"data": data, "extra_fields": {**extra_fields(call, "", spent_ms), **raw}}
 
 
-def _read(reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
+def _rows(reply: ReplyLike) -> Sequence[object] | Failure:
     value = value_of(reply, "data")
     if isinstance(value, Failure):
         return value
     rows = documents.as_array(value.get("data") if isinstance(value, Mapping) else value)
-    if rows is None:
-        return errors.unreadable("data is missing")
-    fields = extra_fields(call, "", spent_ms)
-    if call.raw_response:
-        fields["raw_response"] = raw_json(reply.body)
-    return {"data": [_row(row) for row in rows if isinstance(row, Mapping)], "extra_fields": fields}
+    return errors.unreadable("data is missing") if rows is None else rows
 
 
 def _row(row: Document) -> dict[str, object]:

@@ -9,12 +9,41 @@ from .types import RequestType
 
 OPERATIONS: Final[Mapping[RequestType, Operation]] = {
     "list_models": Operation(models.from_flat, models.plan, models.parse),
-    "chat_completion": Operation(chat.from_flat, chat.plan, chat.parse),
-    "chat_completion_stream": Operation(chat.from_flat, chat.plan, chat.parse, fold=chat.fold),
-    "text_completion": Operation(completions.from_flat, completions.plan, completions.parse),
-    "text_completion_stream": Operation(
-        completions.from_flat, completions.plan, completions.parse, fold=completions.fold
+    "chat_completion": Operation(chat.from_flat, chat.plan, chat.parse, noted=chat.noted),
+    "chat_completion_stream": Operation(
+        chat.from_flat, chat.plan, chat.parse, fold=chat.fold, noted=chat.noted
     ),
-    "embedding": Operation(embeddings.from_flat, embeddings.plan, embeddings.parse),
-    "rerank": Operation(rerank.from_flat, rerank.plan, rerank.parse, rerank.follow_up),
+    "text_completion": Operation(
+        completions.from_flat, completions.plan, completions.parse, noted=completions.noted
+    ),
+    "text_completion_stream": Operation(
+        completions.from_flat,
+        completions.plan,
+        completions.parse,
+        fold=completions.fold,
+        noted=completions.noted,
+    ),
+    "embedding": Operation(embeddings.from_flat, embeddings.plan, embeddings.parse, noted=embeddings.noted),
+    "rerank": Operation(rerank.from_flat, rerank.plan, rerank.parse, rerank.follow_up, noted=rerank.noted),
 }
+
+UNSUPPORTED: Final = frozenset({
+    "batch_cancel", "batch_create", "batch_delete", "batch_list", "batch_results", "batch_retrieve",
+    "cached_content_create", "cached_content_delete", "cached_content_list", "cached_content_retrieve",
+    "cached_content_update",
+    "compaction",
+    "container_create", "container_delete", "container_list", "container_retrieve",
+    "container_file_content", "container_file_create", "container_file_delete", "container_file_list",
+    "container_file_retrieve",
+    "count_tokens",
+    "decisions",
+    "file_content", "file_delete", "file_list", "file_retrieve", "file_upload",
+    "image_edit", "image_edit_stream", "image_generation", "image_generation_stream", "image_variation",
+    "ocr",
+    "passthrough", "passthrough_stream",
+    "responses_cancel", "responses_delete", "responses_input_items", "responses_retrieve",
+    "speech", "speech_stream",
+    "video_delete", "video_download", "video_edit", "video_generation", "video_list", "video_remix",
+    "video_retrieve",
+})  # fmt: skip
+"""Bifrost's types of requests that vLLM does not serve; ``errors.unsupported`` answers them."""

@@ -3,7 +3,7 @@
 https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#re-rank-api
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from . import choices, documents, errors, parameters
@@ -49,6 +49,11 @@ def follow_up(plan: Plan, reply: ReplyLike, call: Call) -> Plan | None:
         return None
     other = PATHS[1] if plan.path == PATHS[0] else PATHS[0]
     return plan._replace(path=other)
+
+
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request."""
+    return ledger(_built(request))
 
 
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:

@@ -14,7 +14,6 @@ from tests.e2e.loopback import (
     ASK_STREAM,
     COMPLETION,
     HELLO,
-    MODELS,
     USAGE,
     Upstream,
     delta,
@@ -230,24 +229,6 @@ def test_raw_documents_on_request(
     url = serve(Config((Key("k", "k", url=upstream.url, models=("*",)),), **config))  # type: ignore[arg-type]
     fields = http.post(url + PATHS[0], json=ASK, headers=asked).json()["extra_fields"]
     assert {name for name in ("raw_request", "raw_response") if name in fields} == expected
-
-
-@pytest.mark.parametrize("path", ["/v1/models", "/openai/v1/models", "/openai/models"])
-def test_the_list_of_models(url: str, upstream: Upstream, http: requests.Session, path: str) -> None:
-    upstream.answers(reply(MODELS))
-    answer = http.get(url + path)
-    assert answer.status_code == 200
-    assert settled(answer.json()) == {
-        "data": [{"id": "vllm/m", "object": "model", "created": 1, "owned_by": "vllm"}],
-        "extra_fields": {
-            "request_type": "list_models",
-            "provider": "vllm",
-            "routing_info": {"provider": "vllm", "key": "k"},
-            "latency": 0,
-            "chunk_index": 0,
-        },
-    }
-    assert upstream.request().line == "GET /v1/models HTTP/1.1"
 
 
 def test_health_asks_no_server(serve: Serve, http: requests.Session) -> None:

@@ -31,17 +31,20 @@ def bundled(serve: Serve) -> str:
 def run_curl(command: str, url: str, http: requests.Session) -> str:
     """What a curl line prints, curl's own part done by requests."""
     words = shlex.split(command)
-    data = words[words.index("-d") + 1]
+    data = words[words.index("-d") + 1].encode() if "-d" in words else None
     (address,) = [word for word in words if word.startswith(ADDRESS)]
-    text = http.post(address.replace(ADDRESS, url), data=data.encode()).content.decode()
+    method = "GET" if data is None else "POST"
+    text = http.request(method, address.replace(ADDRESS, url), data=data).content.decode()
     return json.dumps(json.loads(text), indent=4) + "\n" if "json.tool" in words else text
 
 
 def test_there_are_lines_to_try() -> None:
-    assert (len(TRIED), len(PROGRAMS)) == (3, 2)
+    assert (len(TRIED), len(PROGRAMS)) == (6, 2)
 
 
-@pytest.mark.parametrize(("command", "shown"), TRIED, ids=["chat", "stream", "error"])
+@pytest.mark.parametrize(
+    ("command", "shown"), TRIED, ids=["chat", "stream", "error", "models", "model", "unsupported"]
+)
 def test_curl_lines_print_what_is_shown(
     command: str, shown: str, bundled: str, http: requests.Session
 ) -> None:

@@ -5,6 +5,8 @@ import copy
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from routing.config import Key
+from routing.listing import Answer, merge
 from tests import strategies as some
 from tests.property.judgement import same, wire
 from translate import models
@@ -56,6 +58,8 @@ def test_any_reply_is_a_list_or_a_well_formed_failure_purely(
         name = row.get("id")
         assert name != "vllm/None"
         assert not isinstance(name, str) or name.startswith("vllm/")
+    for row in wire(merge([Answer(Key("k", "k", models=("*",)), outcome)]).page())["data"]:
+        assert row["id"].startswith("vllm/")
 
 
 @given(st.sampled_from([body for body in some.ERROR_BODIES if body != b"[]"]))

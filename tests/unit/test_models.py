@@ -42,6 +42,11 @@ def test_the_plan_is_one_get() -> None:
             ],
             id="vLLM's list",
         ),
+        pytest.param(
+            b'{"data":[{"id":"lora_1","root":"/loras/1","parent":"org/m","max_model_len":null}]}',
+            [{"id": "vllm/lora_1", "root": "/loras/1", "parent": "org/m"}],
+            id="an adapter",
+        ),
         pytest.param(b'[{"id":"a"},5]', [{"id": "vllm/a"}], id="a bare array"),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from routing.config import Alias, Config, Key
-from routing.keys import Choice, Pin, Refusal, choose, choose_any
+from routing.keys import Choice, Pin, Refusal, choose, choose_all
 
 
 def key(name: str, *models: str, **more: object) -> Key:
@@ -121,19 +121,29 @@ def test_a_pinned_key(pin: Pin, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "pin", "expected"),
+    ("keys", "provider", "pin", "expected"),
     [
-        pytest.param([OFF, NO_URL, A, B], Pin(), Choice(A), id="the first that is usable"),
-        pytest.param([A, B], Pin(name="b"), Choice(B), id="pinned"),
+        pytest.param([OFF, NO_URL, A, LIGHT], "", Pin(), [NO_URL, A, LIGHT], id="all that are enabled"),
+        pytest.param([A, B], "vllm", Pin(), [A, B], id="of the provider that is named"),
+        pytest.param([A, B], "", Pin(name="b"), [B], id="pinned"),
+        pytest.param([A, NO_URL], "", Pin(id="id-no-url"), [NO_URL], id="pinned without an address"),
         pytest.param(
             [A],
+            "",
             Pin(name="x"),
             unroutable('no supported key found with name "x" for provider: vllm'),
             id="no such key",
         ),
-        pytest.param([OFF], Pin(), unroutable("no valid keys found for provider: vllm"), id="none enabled"),
-        pytest.param([NO_URL], Pin(), Refusal("no_url"), id="none with an address"),
+        pytest.param(
+            [OFF], "", Pin(), unroutable("no valid keys found for provider: vllm"), id="none enabled"
+        ),
+        pytest.param(
+            [A], "openai", Pin(), unroutable("no valid keys found for provider: openai"), id="other provider"
+        ),
+        pytest.param(
+            [A], "VLLM", Pin(), unroutable("no valid keys found for provider: VLLM"), id="case matters"
+        ),
     ],
 )
-def test_choice_without_model(keys: list[Key], pin: Pin, expected: object) -> None:
-    assert choose_any(Config(tuple(keys)), pin) == expected
+def test_all_keys(keys: list[Key], provider: str, pin: Pin, expected: object) -> None:
+    assert choose_all(Config(tuple(keys)), provider, pin) == expected
