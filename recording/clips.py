@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = Path(__file__).parent / "clips"
+CONTENT_TYPES: Final = {
+    ".wav": "audio/wav",
+    ".ogg": "audio/ogg",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,10 @@ class Clip:
     length_s: float
     lines: tuple[Line, ...]
     language: str = "en"
+
+    @property
+    def content_type(self) -> str:
+        return CONTENT_TYPES[Path(self.file).suffix]
 
     @property
     def data(self) -> bytes:

@@ -6,6 +6,7 @@ join the chunks of a stream and hold them back.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -157,20 +158,24 @@ def _response(exchange: Exchange) -> dict[str, object]:
 
 
 def _told(text: str) -> tuple[str, list[str]]:
-    """All that an answer says, joined, and the finish reasons of its choices."""
-    parts: list[Mapping[str, Any]] = []
+    """All that an answer says, choice by choice, and the finish reasons of the choices."""
+    words: defaultdict[int, list[str]] = defaultdict(list)
     reasons: list[str] = []
     for document in _documents(text):
-        parts.append(document)
+        words[0].append(_words(document))
         for choice in document.get("choices", ()):
-            parts.append(choice.get("message") or choice.get("delta") or choice)
+            said = choice.get("message") or choice.get("delta") or choice
+            words[choice.get("index", 0)].append(_words(said))
             reasons += [choice["finish_reason"]] if choice.get("finish_reason") else []
-    words: list[str] = []
-    for part in parts:
-        words += [part.get(name) or "" for name in ("reasoning", "content", "text")]
-        for call in part.get("tool_calls") or ():
-            words += [call["function"].get(name) or "" for name in ("name", "arguments")]
-    return "".join(words), reasons
+    return "".join("".join(words[index]) for index in sorted(words)), reasons
+
+
+def _words(said: Mapping[str, Any]) -> str:
+    """What stands under the names that hold text, and in calls."""
+    texts = [said.get(name) for name in ("reasoning", "content", "text")]
+    for call in said.get("tool_calls") or ():
+        texts += [call["function"].get(name) for name in ("name", "arguments")]
+    return "".join(text for text in texts if text)
 
 
 def _documents(text: str) -> Iterator[Mapping[str, Any]]:
