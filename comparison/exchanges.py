@@ -39,7 +39,9 @@ def request_type(recording: transports.Recording) -> translate.RequestType | Non
     streamed = f"{plain}_stream"
     body = translate.documents.decode(recording.request_body or b"")
     if isinstance(body, Mapping) and body.get("stream") is True:
-        return next((known for known in translate.OPERATIONS if known == streamed), plain)
+        for known in translate.OPERATIONS:
+            if known == streamed:
+                return known
     return plain
 
 
