@@ -32,13 +32,13 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     import transports
     from comparison import command as comparison
     from routing import config as configuration
-    from routing import headers, keys, listing, secrets, unsupported
+    from routing import forms, headers, keys, listing, secrets, unsupported
     from translate import Failure, documents, errors, sse
 else:  # installed
     from . import translate, transports
     from .comparison import command as comparison
     from .routing import config as configuration
-    from .routing import headers, keys, listing, secrets, unsupported
+    from .routing import forms, headers, keys, listing, secrets, unsupported
     from .translate import Failure, documents, errors, sse
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
@@ -58,12 +58,16 @@ _INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_erro
 
 
 class Route(NamedTuple):
-    """One row of the HTTP interface; ``streamed`` is what ``"stream": true`` asks for."""
+    """One row of the HTTP interface; ``streamed`` is what ``"stream": true`` asks for.
+
+    With ``form``, what clients send is not JSON but a form with a file.
+    """
 
     method: str
     paths: tuple[str, ...]
     operation: translate.RequestType
     streamed: translate.RequestType | None = None
+    form: bool = False
 
 
 def _everywhere(path: str) -> tuple[str, ...]:
@@ -75,6 +79,7 @@ ROUTES: Final = (
     Route("POST", _everywhere("completions"), "text_completion", "text_completion_stream"),
     Route("POST", _everywhere("embeddings"), "embedding"),
     Route("POST", ("/v1/rerank",), "rerank"),
+    Route("POST", _everywhere("audio/transcriptions"), "transcription", "transcription_stream", form=True),
 )
 
 _LIST_MODELS: Final = translate.Call("list_models")
@@ -186,10 +191,10 @@ class Gateway:
 
     async def serve(self, route: Route, request: web.Request) -> web.StreamResponse:
         """Answer one request of ``route``."""
-        body = await self._body(request)
-        if isinstance(body, Failure):
-            return _failed(body)
-        job = self._job(route, request, body)
+        flat = await self._asked(route, request)
+        if isinstance(flat, Failure):
+            return _failed(flat)
+        job = self._job(route, request, flat)
         if isinstance(job, Failure):
             return _failed(job)
         if (fold := job.operation.fold) is not None:
@@ -268,19 +273,20 @@ class Gateway:
             request_type = route.streamed
         return _failed(errors.unsupported(request_type))
 
-    async def _body(self, request: web.Request) -> bytes | Failure:
+    async def _asked(self, route: Route, request: web.Request) -> translate.Document | Failure:
+        """What the client asks, as one flat object."""
         limit = self._config.request_limit
         if (request.content_length or 0) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
         try:
-            return await request.read()
+            if route.form:
+                return await _form(request, limit)
+            body = await request.read()
         except web.RequestPayloadError as error:
             return errors.rejected("invalid compressed request body", 400, cause=str(error))
+        return _flat(body)
 
-    def _job(self, route: Route, request: web.Request, body: bytes) -> Job | Failure:
-        flat = _flat(body)
-        if isinstance(flat, Failure):
-            return flat
+    def _job(self, route: Route, request: web.Request, flat: translate.Document) -> Job | Failure:
         streamed = flat.get("stream")
         if not isinstance(streamed, bool | None):
             return errors.invalid("stream must be true or false", "stream")
@@ -406,6 +412,27 @@ async def _write(response: web.StreamResponse, batch: Sequence[translate.Chunk |
     await response.write(bytes(frames))
     if ended:  # before the rest of the upstream body is read
         await response.write_eof()
+
+
+async def _form(request: web.Request, limit: int) -> translate.Document | Failure:
+    """A form with a file, read as it comes, so that the file is never held twice."""
+    boundary = forms.boundary(request.headers.get("content-type", ""))
+    if isinstance(boundary, forms.Unreadable):
+        return _no_form(boundary)
+    reader = forms.Reader(boundary)
+    async for data in request.content.iter_any():
+        if request.content.total_bytes > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, request.content.total_bytes)
+        if fault := reader.feed(data):
+            return _no_form(fault)
+    form = reader.close()
+    if isinstance(form, forms.Unreadable):
+        return _no_form(form)
+    return {**form, "stream": form.get("stream") == "true"}
+
+
+def _no_form(fault: forms.Unreadable) -> Failure:
+    return _client_fault(f"failed to parse multipart form: {fault.reason}", 400)
 
 
 def _flat(body: bytes) -> translate.Document | Failure:

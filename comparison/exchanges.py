@@ -1,10 +1,11 @@
 """A recorded exchange, run through the translators as they are today."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from .layers import translate, transports
+from .layers import forms, translate, transports
 
 _BY_PATH: Final[Mapping[str, translate.RequestType]] = {
     "/v1/chat/completions": "chat_completion",
@@ -13,7 +14,9 @@ _BY_PATH: Final[Mapping[str, translate.RequestType]] = {
     "/v1/rerank": "rerank",
     "/rerank": "rerank",
     "/v1/models": "list_models",
+    "/v1/audio/transcriptions": "transcription",
 }
+_FORM: Final = re.compile(rb"--([!-~]{1,200})\r\n")
 
 
 class Translated(NamedTuple):
@@ -37,8 +40,8 @@ def request_type(recording: transports.Recording) -> translate.RequestType | Non
             return known
     plain = _BY_PATH.get(recording.path)
     streamed = f"{plain}_stream"
-    body = translate.documents.decode(recording.request_body or b"")
-    if isinstance(body, Mapping) and body.get("stream") is True:
+    streaming = _asked(recording).get("stream")
+    if streaming is True or streaming == "true":  # as JSON, as a form
         for known in translate.OPERATIONS:
             if known == streamed:
                 return known
@@ -53,14 +56,34 @@ def translated(recording: transports.Recording, kind: translate.RequestType) -> 
     if isinstance(request, translate.Failure) or isinstance(plan, translate.Failure):
         refusal = request if isinstance(request, translate.Failure) else plan
         return Translated(recording.method, recording.path, b"", _plain(refusal))
-    body = plan.body.data if plan.body else b""
+    body = transports.whole(plan.body) if plan.body else b""
     return Translated(plan.method, plan.path, body, _result(recording, request, kind, call))
 
 
+def posted(recording: transports.Recording) -> translate.Plan:
+    """What was sent; that a body is a form shows in how it begins."""
+    body = recording.request_body
+    if body is None:
+        return translate.Plan(recording.method, recording.path)
+    found = _FORM.match(body)
+    kind = f"multipart/form-data; boundary={found[1].decode()}" if found else "application/json"
+    return translate.Plan(recording.method, recording.path, translate.Body(kind, body))
+
+
+def _asked(recording: transports.Recording) -> translate.Document:
+    """The members of the body that was sent."""
+    body = recording.request_body or b"{}"
+    if found := _FORM.match(body):
+        reader = forms.Reader(found[1])
+        reader.feed(body)
+        form = reader.close()
+        return form if isinstance(form, dict) else {}
+    value = translate.documents.decode(body)
+    return value if isinstance(value, Mapping) else {}
+
+
 def _flat(recording: transports.Recording) -> translate.Document:
-    body = translate.documents.decode(recording.request_body or b"{}")
-    if not isinstance(body, Mapping):
-        return {}
+    body = _asked(recording)
     named = {"model": f"vllm/{body['model']}"} if isinstance(body.get("model"), str) else {}
     return {**body, **named}
 
@@ -73,10 +96,7 @@ def _result(
 ) -> object:
     operation = translate.OPERATIONS[kind]
     transport = transports.ReplayTransport((recording,))
-    body = (
-        None if recording.request_body is None else translate.Body("application/json", recording.request_body)
-    )
-    asked = translate.Plan(recording.method, recording.path, body)
+    asked = posted(recording)
     if operation.fold is None:
         reply = transport.send(asked)
         return _plain(operation.parse(request, reply, reply.elapsed_ms, call))

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING or __package__ == "comparison":  # in a checkout
     import translate
     import transports
+    from routing import forms
 else:  # installed
     from .. import translate, transports
+    from ..routing import forms
 
-__all__ = ["translate", "transports"]
+__all__ = ["forms", "translate", "transports"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from .differences import Difference, differences, first_byte
-from .exchanges import Translated, request_type, translated
+from .exchanges import Translated, posted, request_type, translated
 from .layers import translate, transports
 from .shapes import Change, changes, shape
 
@@ -48,11 +48,7 @@ def against_server(recording: transports.Recording, transport: transports.Transp
     kind = request_type(recording)
     if kind is None:
         return Verdict(recording.name, "-", "unknown", (f"no operation has the path {recording.path}",))
-    body = (
-        None if recording.request_body is None else translate.Body("application/json", recording.request_body)
-    )
-    plan = translate.Plan(recording.method, recording.path, body)
-    reply = _asked(transport, plan, streamed=kind.endswith("_stream"))
+    reply = _asked(transport, posted(recording), streamed=kind.endswith("_stream"))
     if reply.cut is not None:
         return Verdict(recording.name, kind, "changed", (f"no answer: {reply.cut.kind}: {reply.cut.detail}",))
     if reply.status != recording.status:
@@ -95,7 +91,7 @@ def _lines(
     for name, before, after in (("method", was[0], now.method), ("path", was[1], now.path)):
         if before != after:
             yield f"plan: {name}: {before} became {after}"
-    if (byte := first_byte(was[2], now.body)) is not None:
+    if (byte := first_byte(_text(was[2]), _text(now.body))) is not None:
         yield f"plan: body: {_shown(byte)}"
         documents = _json(was[2]), _json(now.body)
         if None not in documents:
@@ -137,8 +133,13 @@ def _read(file: Path) -> Mapping[str, Any] | None:
 
 
 def _written(now: Translated) -> str:
-    plan = {"method": now.method, "path": now.path, "body": now.body.decode(errors="replace")}
+    plan = {"method": now.method, "path": now.path, "body": _text(now.body).decode()}
     return json.dumps({"plan": plan, "result": now.result}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _text(body: bytes) -> bytes:
+    """A body as an expectation can hold it; a file in it is known by the boundary around it, too."""
+    return body.decode(errors="replace").encode()
 
 
 def _json(data: bytes) -> object | None:

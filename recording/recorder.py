@@ -19,7 +19,7 @@ from vcr.serializers import yamlserializer  # type: ignore[import-untyped]
 from translate import OPERATIONS, chat, completions, embeddings, rerank
 from translate.plan import Body, Call, Failure, Plan
 from translate.types import RequestType
-from transports.base import Cut, Endpoint, Transport, request_headers
+from transports.base import Cut, Endpoint, Transport, request_headers, whole
 
 from .scenarios import Expected, Scenario, ToServer
 
@@ -145,7 +145,7 @@ def cuts_path(path: Path) -> Path:
 def _request(exchange: Exchange) -> Any:
     sent = request_headers(Endpoint(RECORDED_HOST), exchange.plan, exchange.streaming)
     headers = {name: value for name, value in sent.items() if name.lower() in REQUEST_HEADERS}
-    body = exchange.plan.body.data if exchange.plan.body else None
+    body = whole(exchange.plan.body) if exchange.plan.body else None
     return Request(exchange.plan.method, RECORDED_HOST + exchange.plan.path, body, headers)
 
 

@@ -4,14 +4,33 @@ No function here does I/O, reads a clock or a setting, or changes what it was
 given. Trouble is a ``Failure``, returned.
 """
 
-from . import chat, completions, documents, embeddings, errors, explanation, models, rerank, sse
+from . import (
+    chat,
+    completions,
+    documents,
+    embeddings,
+    errors,
+    explanation,
+    models,
+    rerank,
+    sse,
+    transcriptions,
+)
 from .conversation import Operation, converse, never
 from .errors import unsupported
 from .explanation import explained
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
 from .registry import OPERATIONS, UNSUPPORTED
-from .types import BifrostError, ChatRequest, Document, ExtraFields, RequestType
+from .types import (
+    BifrostError,
+    ChatRequest,
+    Document,
+    ExtraFields,
+    RequestType,
+    TranscriptionInput,
+    TranscriptionRequest,
+)
 
 __all__ = [
     "OPERATIONS",
@@ -29,6 +48,8 @@ __all__ = [
     "Operation",
     "Plan",
     "RequestType",
+    "TranscriptionInput",
+    "TranscriptionRequest",
     "chat",
     "completions",
     "converse",
@@ -41,5 +62,6 @@ __all__ = [
     "never",
     "rerank",
     "sse",
+    "transcriptions",
     "unsupported",
 ]

@@ -1,4 +1,4 @@
-"""What the chunks of one streamed generation share, whatever they are chunks of.
+"""What the chunks of one stream share, whatever they are chunks of.
 
 The identity that the server gave once, usage, top-level fields that came on
 frames without a chunk of their own, the ledger, raw text and timing.
@@ -66,6 +66,11 @@ class Chunks:
         """The id that the server gave, if it did."""
         return self._identity.get("id")
 
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """What the server called the stream: its id, its model and the like, as far as it said."""
+        return self._identity
+
     def remember(self, document: Document, payload: bytes) -> bool:
         """What a frame says of the whole stream; ``payload`` is the frame as it came.
 
@@ -106,7 +111,14 @@ class Chunks:
 
     def chunk(self, entries: Sequence[object], others: Mapping[str, object], at_ms: int) -> Chunk:
         """A chunk of these choices, with these top-level fields beside them."""
-        data: dict[str, object] = {**self._head(), "choices": entries, **others}
+        return self.stamped({**self._head(), "choices": entries, **others}, at_ms)
+
+    def final(self, entries: Sequence[object], at_ms: int) -> Chunk:
+        """The last chunk, with all that waited for the end."""
+        return self.stamped_last({**self._head(), "choices": entries}, at_ms)
+
+    def stamped(self, data: dict[str, object], at_ms: int) -> Chunk:
+        """``data`` as a chunk, with what every chunk carries."""
         if self._continuous and self._usage is not None:
             data["usage"] = self._usage
         fields = extra_fields(self._call, self._model, at_ms - self._last_at, self._count)
@@ -117,9 +129,8 @@ class Chunks:
         self._last_at = at_ms
         return Chunk(data)
 
-    def final(self, entries: Sequence[object], at_ms: int) -> Chunk:
-        """The last chunk, with all that waited for the end."""
-        data: dict[str, object] = {**self._head(), "choices": entries}
+    def stamped_last(self, data: dict[str, object], at_ms: int) -> Chunk:
+        """``data`` as the last chunk, with what waited for the end."""
         if self._usage is not None:
             data["usage"] = self._usage
         data |= self._trailing

@@ -27,7 +27,7 @@ def explained(operation: Operation, request: Document, call: Call) -> Document |
         "method": plan.method,
         "path": plan.path,
         "content_type": None if plan.body is None else plan.body.content_type,
-        "body": None if plan.body is None else raw_text(plan.body.data),
+        "body": None if plan.body is None else raw_text(b"".join((plan.body.data, *plan.body.rest))),
         "translation_notes": translation_notes(operation.noted(request, call)),
     }
 

@@ -14,10 +14,15 @@ NO_ROUTING: Final[Mapping[str, object]] = {}
 
 
 class Body(NamedTuple):
-    """What to send as a request body: its media type and its exact bytes."""
+    """What to send as a request body: its media type and its exact bytes.
+
+    ``rest`` follows upon ``data``: pieces too large to be copied into one, such
+    as a file.
+    """
 
     content_type: str
     data: bytes
+    rest: tuple[bytes, ...] = ()
 
 
 class Plan(NamedTuple):

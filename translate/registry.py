@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from . import chat, completions, embeddings, models, rerank
+from . import chat, completions, embeddings, models, rerank, transcriptions
 from .conversation import Operation
 from .types import RequestType
 
@@ -25,6 +25,16 @@ OPERATIONS: Final[Mapping[RequestType, Operation]] = {
     ),
     "embedding": Operation(embeddings.from_flat, embeddings.plan, embeddings.parse, noted=embeddings.noted),
     "rerank": Operation(rerank.from_flat, rerank.plan, rerank.parse, rerank.follow_up, noted=rerank.noted),
+    "transcription": Operation(
+        transcriptions.from_flat, transcriptions.plan, transcriptions.parse, noted=transcriptions.noted
+    ),
+    "transcription_stream": Operation(
+        transcriptions.from_flat,
+        transcriptions.plan,
+        transcriptions.parse,
+        fold=transcriptions.fold,
+        noted=transcriptions.noted,
+    ),
 }
 
 UNSUPPORTED: Final = frozenset({

@@ -22,6 +22,8 @@ RequestType = Literal[
     "text_completion_stream",
     "embedding",
     "rerank",
+    "transcription",
+    "transcription_stream",
 ]
 """The operations that have translators; Bifrost's names."""
 
@@ -115,6 +117,28 @@ class RerankRequest(TypedDict):
     model: str
     query: str
     documents: Sequence[str | Document]
+    provider: NotRequired[str]
+    params: NotRequired[Document]
+    fallbacks: NotRequired[Sequence[object]]
+
+
+class TranscriptionInput(TypedDict):
+    """The audio of a transcription request.
+
+    Without a ``filename`` one is chosen by how the bytes begin; without a
+    ``content_type`` it is ``application/octet-stream``.
+    """
+
+    file: bytes
+    filename: NotRequired[str]
+    content_type: NotRequired[str]
+
+
+class TranscriptionRequest(TypedDict):
+    """A Bifrost transcription request. ``params`` may hold ``extra_params``."""
+
+    model: str
+    input: TranscriptionInput
     provider: NotRequired[str]
     params: NotRequired[Document]
     fallbacks: NotRequired[Sequence[object]]

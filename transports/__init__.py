@@ -31,6 +31,7 @@ from .base import (
     request_headers,
     run,
     run_async,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ __all__ = [
     "request_headers",
     "run",
     "run_async",
+    "whole",
 ]
 
 _MODULES: Final = {

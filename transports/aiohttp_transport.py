@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from io import BytesIO
 from typing import Final, cast
 
 import aiohttp
@@ -16,7 +15,6 @@ from yarl import URL
 from .base import (
     DRAIN_BYTES,
     DRAIN_S,
-    LARGE_UPLOAD,
     AsyncStream,
     Cut,
     Endpoint,
@@ -24,8 +22,10 @@ from .base import (
     PlanLike,
     Reply,
     Timeouts,
+    Upload,
     reply_headers,
     request_headers,
+    upload,
 )
 from .decoding import ContentDecoder, UndecodableError
 from .faults import (
@@ -105,9 +105,9 @@ class AiohttpTransport:
         headers = request_headers(self._endpoint, plan, streaming)
         if fault := unsendable(url, headers):
             return fault
-        data = plan.body.data if plan.body else None
-        # aiohttp warns of more than 1 MiB in one write; a file goes in blocks.
-        upload = BytesIO(data) if data and len(data) > LARGE_UPLOAD else data
+        data = upload(plan.body) if plan.body else None
+        if isinstance(data, Upload):
+            headers["Content-Length"] = str(len(data))  # or aiohttp would use the chunked coding
         # Set where the request is complete: beside other credentials aiohttp refuses this header.
         credentials = {k: headers.pop(k) for k in list(headers) if k.lower() == "authorization"}
 
@@ -126,7 +126,7 @@ class AiohttpTransport:
             return await self._session.request(
                 plan.method,
                 URL(url, encoded=True),
-                data=upload,
+                data=data,
                 headers=headers,
                 allow_redirects=False,
                 raise_for_status=False,

@@ -6,6 +6,7 @@ value (``Cut``), not an exception; cancellation and bugs pass through.
 """
 
 import re
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
@@ -20,10 +21,14 @@ CutKind = Literal["connect", "timeout", "read", "cancelled"]
 
 
 class BodyLike(Protocol):
+    """What is to be sent as a body: ``data`` and, right behind it, the pieces of ``rest``."""
+
     @property
     def content_type(self) -> str: ...
     @property
     def data(self) -> bytes: ...
+    @property
+    def rest(self) -> Sequence[bytes]: ...
 
 
 class PlanLike(Protocol):
@@ -129,9 +134,8 @@ DRAIN_BYTES: Final = 64 * 1024
 DRAIN_S: Final = 0.25
 """How much of a body ``finish`` reads on, and for how long."""
 
-LARGE_UPLOAD: Final = 1024 * 1024
-"""Bytes of a request body above which it goes out in blocks."""
-
+_LARGE_UPLOAD: Final = 1024 * 1024
+_BLOCK_BYTES: Final = 64 * 1024
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _VERSION_SUFFIX: Final = re.compile(r"/v1/*\Z")
 _LINE_FOLD: Final = re.compile(r"\s*[\r\n]\s*")
@@ -162,6 +166,62 @@ class Endpoint:
     def join(self, path: str) -> str:
         """The address of ``path`` on this server."""
         return _VERSION_SUFFIX.sub("", self.url.rstrip("/")) + path
+
+
+class Upload:
+    """A request body that is read in blocks, like a file, by whichever library sends it.
+
+    Its pieces stay where they are: they are never joined. It can be read once.
+    """
+
+    __slots__ = ("_left", "_size")
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._left = deque(memoryview(piece) for piece in pieces)
+        self._size = sum(map(len, pieces))
+
+    def __len__(self) -> int:
+        """The bytes of the whole body, read or not."""
+        return self._size
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes, none at the end; all that are left if ``size`` is negative."""
+        if size < 0:
+            everything = b"".join(self._left)
+            self._left.clear()
+            return everything
+        while self._left and not self._left[0]:
+            self._left.popleft()
+        if not self._left:
+            return b""
+        block = bytes(self._left[0][:size])
+        self._left[0] = self._left[0][size:]
+        return block
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self.read(_BLOCK_BYTES):
+            yield block
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for block in self:
+            yield block
+
+
+def upload(body: BodyLike) -> bytes | Upload:
+    """A body as the libraries take it.
+
+    One large write would have to be through within the connect timeout of
+    requests, and aiohttp warns of it; so what is large or in pieces goes in blocks.
+    """
+    pieces = [piece for piece in (body.data, *body.rest) if piece]
+    if len(pieces) > 1 or sum(map(len, pieces)) > _LARGE_UPLOAD:
+        return Upload(pieces)
+    return pieces[0] if pieces else b""
+
+
+def whole(body: BodyLike) -> bytes:
+    """A body in one piece, for those who keep or compare it."""
+    return b"".join((body.data, *body.rest)) if body.rest else body.data
 
 
 def request_headers(endpoint: Endpoint, plan: PlanLike, streaming: bool) -> dict[str, str]:

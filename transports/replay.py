@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from .base import AsyncStream, Cut, Piece, PlanLike, Reply, Stream, reply_headers
+from .base import AsyncStream, Cut, Piece, PlanLike, Reply, Stream, reply_headers, whole
 from .decoding import ContentDecoder, UndecodableError
 
 Recut = Literal["recorded", "whole", "bytes"] | int | Sequence[int]
@@ -191,7 +191,7 @@ class _Player:
         return tuple(self._recordings[number].name for number in self._unplayed)
 
     def _answer(self, plan: PlanLike) -> tuple[Reply, list[Piece]]:
-        body = plan.body.data if plan.body else None
+        body = whole(plan.body) if plan.body else None
         queue = self._queues.get((plan.method, plan.path, _canonical(body)))
         if queue is None:
             return _no_recording(self._recordings, plan.method, plan.path, body)

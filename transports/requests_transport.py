@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
-from io import BytesIO
 from typing import Any, Final
 
 import requests
@@ -21,7 +20,6 @@ from urllib3.util import Timeout
 from .base import (
     DRAIN_BYTES,
     DRAIN_S,
-    LARGE_UPLOAD,
     Cut,
     Endpoint,
     Piece,
@@ -31,6 +29,7 @@ from .base import (
     Timeouts,
     reply_headers,
     request_headers,
+    upload,
 )
 from .decoding import ContentDecoder, UndecodableError
 from .faults import Phase, broken_body, causes, phrase, timed_out, too_large, unsendable
@@ -90,13 +89,11 @@ class RequestsTransport:
         headers = request_headers(self._endpoint, plan, streaming)
         if fault := unsendable(url, headers):
             return fault
-        data = plan.body.data if plan.body else None
-        # One large write would have to be through within the connect timeout; a file goes in blocks.
-        upload = BytesIO(data) if data and len(data) > LARGE_UPLOAD else data
+        data = upload(plan.body) if plan.body else None
         # None takes away what the session has under that name.
         own: dict[str, str | None] = {"Authorization": None, **headers}
         try:
-            request = requests.Request(plan.method, url, headers=own, data=upload, auth=_no_auth)
+            request = requests.Request(plan.method, url, headers=own, data=data, auth=_no_auth)
             prepared = session.prepare_request(request)
             options: dict[str, Any] = dict(session.merge_environment_settings(url, {}, True, None, None))
             options["timeout"] = Timeout(clock.total_s, limits.connect_s, limits.first_byte_s)

@@ -25,6 +25,7 @@ KEY = "sk-loopback-4f1d"
 class Body(NamedTuple):
     content_type: str
     data: bytes
+    rest: tuple[bytes, ...] = ()
 
 
 class Plan(NamedTuple):
@@ -73,6 +74,21 @@ class Connection:
         self._server.requests.append(request)
         self._server.requested.set()
         return request
+
+    def swallow(self) -> int:
+        """Read a request with a length and keep nothing of it; the number of bytes of its body."""
+        while b"\r\n\r\n" not in self._buffer:
+            self._receive()
+        head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
+        (length,) = [
+            int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"
+        ]
+        taken = len(self._buffer)
+        self._buffer.clear()
+        while taken < length and self._receive():
+            taken += len(self._buffer)
+            self._buffer.clear()
+        return taken
 
     def send(self, data: bytes) -> None:
         self._sock.sendall(data)

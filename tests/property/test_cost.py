@@ -12,7 +12,8 @@ from types import FrameType
 
 import pytest
 
-from translate import chat, documents, sse
+from routing import forms
+from translate import chat, documents, multipart, sse, transcriptions
 from translate.fold import Fold
 from translate.plan import Call, Note
 from transports.base import Reply
@@ -23,6 +24,7 @@ REQUEST: Mapping[str, object] = {
     "input": [{"role": "user", "content": "hi"}],
 }
 STREAMED = Call("chat_completion_stream", raw_response=True)
+TRANSCRIBED = Call("transcription_stream", raw_response=True)
 EVENTS = Reply(200, {"content-type": "text/event-stream"})
 UNKNOWN = Reply(200, {})
 REFUSED = Reply(500, {})
@@ -287,3 +289,79 @@ def test_an_event_of_4_mb_in_pieces_of_64_bytes_costs_twice_what_one_of_2_mb_doe
         return work(lambda: fed(chat.fold(REQUEST, EVENTS, STREAMED), pieces))
 
     assert folded(4) <= ALMOST_TWICE * folded(2)
+
+
+def heard(**choice: object) -> bytes:
+    return b"data: %b\n\n" % json.dumps({"id": "i", "choices": [choice]}).encode()
+
+
+def words(n: int) -> bytes:
+    return heard(delta={"content": " word"}) * (n // 64)
+
+
+def segments_of_silence(n: int) -> bytes:
+    return heard(delta={}, finish_reason="stop") * (n // 64)
+
+
+def silence_with_logprobs(n: int) -> bytes:
+    return heard(delta={"content": ""}, logprobs=[{"token": "x"}]) * (n // 100)
+
+
+def silence_with_new_fields(n: int) -> bytes:
+    return b"".join(heard(delta={f"in_{i}": i}, **{f"beside_{i}": i}) for i in range(n // 100))
+
+
+def new_fields_at_the_top(n: int) -> bytes:
+    return b"".join(b'data: {"choices":[],"f%d":[1,2,3],"same":[1]}\n\n' % i for i in range(n // 50))
+
+
+def whole_texts(n: int) -> bytes:
+    return b"".join(b'data: {"type":"transcript.text.done","text":"%d"}\n\n' % i for i in range(n // 50))
+
+
+HEARD = [
+    words, segments_of_silence, silence_with_logprobs, silence_with_new_fields, new_fields_at_the_top, whole_texts,
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("counted_notes")
+@pytest.mark.parametrize("body", HEARD, ids=lambda body: body.__name__)
+def test_twice_the_speech_is_at_most_twice_the_work(body: Callable[[int], bytes]) -> None:
+    def folded(size: int) -> int:
+        pieces = in_pieces(body(size), 64)
+        return work(lambda: fed(transcriptions.fold(REQUEST, EVENTS, TRANSCRIBED), pieces))
+
+    assert folded(2 * SIZE) <= ALMOST_TWICE * folded(SIZE)
+
+
+@pytest.mark.parametrize("body", HEARD[1:], ids=lambda body: body.__name__)
+def test_what_is_kept_of_a_speech_is_its_text_alone(body: Callable[[int], bytes]) -> None:
+    def kept(size: int) -> int:
+        fold = transcriptions.fold(REQUEST, EVENTS, Call("transcription_stream"))
+        for part in in_pieces(body(size), 4096):
+            fold.feed(part)
+        return state(fold, set())
+
+    assert kept(1_600_000) <= 1.1 * kept(800_000) + 5_000
+
+
+def form(n: int) -> bytes:
+    fields = [("x", "-" * 500)] * (n // 2000)
+    body = multipart.body(fields, multipart.File(b"\r\n--" * (n // 8), "a", "b"))
+    return b"".join((body.data, *body.rest)).replace(body.content_type[-64:].encode(), b"b" * 64)
+
+
+@pytest.mark.parametrize("size", [1, 64, 65_536])
+def test_twice_the_form_is_at_most_twice_the_work(size: int) -> None:
+    def read(n: int) -> int:
+        reader, pieces = forms.Reader(b"b" * 64), in_pieces(form(n), size)
+
+        def task() -> None:
+            for piece in pieces:
+                reader.feed(piece)
+            assert isinstance(reader.close(), dict)
+
+        return work(task)
+
+    n = 4 * SIZE if size > 64 else SIZE // 4
+    assert read(2 * n) <= ALMOST_TWICE * read(n)

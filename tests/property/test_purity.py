@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 TRANSLATE = sorted((ROOT / "translate").glob("*.py"))
 
 ALLOWED = {
-    "base64", "binascii", "collections", "collections.abc", "dataclasses", "enum", "functools", "hashlib", "itertools",
-    "json", "json.encoder", "math", "msgspec", "re", "struct", "typing", "typing_extensions",
+    "base64", "binascii", "collections", "collections.abc", "dataclasses", "decimal", "enum", "functools", "hashlib", "itertools",
+    "json", "json.encoder", "math", "msgspec", "re", "shlex", "struct", "typing", "typing_extensions",
 }  # fmt: skip
 """Modules that compute and nothing else."""
 

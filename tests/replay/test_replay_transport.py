@@ -24,6 +24,7 @@ from transports import (
 class Body(NamedTuple):
     content_type: str
     data: bytes
+    rest: tuple[bytes, ...] = ()
 
 
 class Plan(NamedTuple):

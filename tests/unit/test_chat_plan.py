@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from translate import Call, Failure, Plan, chat, documents
+from translate import Body, Call, Failure, Plan, chat, documents
 from translate.parameters import chat_fields
 from translate.plan import Note
 
@@ -45,7 +45,7 @@ def test_a_plain_request_is_three_values() -> None:
     assert plan == (
         "POST",
         "/v1/chat/completions",
-        ("application/json", b'{"model":"org/m","messages":[{"role":"user","content":"hi"}]}'),
+        Body("application/json", b'{"model":"org/m","messages":[{"role":"user","content":"hi"}]}'),
     )
 
 

@@ -7,10 +7,12 @@ import pytest
 
 from comparison import reports
 from comparison.differences import Difference, differences, first_byte
-from comparison.exchanges import request_type
+from comparison.exchanges import Translated, posted, request_type, translated
 from comparison.shapes import Change, changes, shape
 from comparison.verdicts import Verdict
-from transports import Recording
+from tests.forms import parts_of_plan
+from translate import Call, Plan, transcriptions
+from transports import Recording, whole
 
 
 def test_the_shape_of_several_documents_together() -> None:
@@ -135,3 +137,34 @@ def test_reports_for_machines() -> None:
         "status 200 became 400\nx \ufffd",
     )
     assert [skipped.get("message") for skipped in suites.iter("skipped")] == ["unknown", "new"]
+
+
+def test_a_recorded_form_is_understood_and_put_together_again() -> None:
+    asked = {
+        "model": "m",
+        "input": {"file": b"RIFF\xff", "filename": "a.wav"},
+        "params": {"x": ["1", "2"], "timestamp_granularities": ["word"]},
+    }
+    plan = transcriptions.plan(asked, Call("transcription_stream"))
+    assert isinstance(plan, Plan)
+    assert plan.body is not None
+    body = whole(plan.body)
+    answer = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n'
+    events = {"content-type": "text/event-stream"}
+    recording = Recording("elsewhere/x", "POST", plan.path, body, headers=events, body=answer)
+    assert request_type(recording) == "transcription_stream"
+    assert parts_of_plan(posted(recording)) == parts_of_plan(plan)
+    again = translated(recording, "transcription_stream")
+    assert again[:3] == Translated("POST", "/v1/audio/transcriptions", body, None)[:3]
+    assert isinstance(again.result, list)
+    assert [(event["type"], event.get("text")) for event in again.result] == [
+        ("transcript.text.delta", None),
+        ("transcript.text.done", "a"),
+    ]
+
+
+def test_a_body_that_only_begins_like_a_form_asks_for_nothing() -> None:
+    recording = Recording("elsewhere/x", "POST", "/v1/audio/transcriptions", b"--b\r\nx")
+    assert request_type(recording) == "transcription"
+    assert translated(recording, "transcription").body == b""
+    assert posted(recording).body == ("multipart/form-data; boundary=b", b"--b\r\nx", ())
