@@ -8,6 +8,7 @@ from . import (
     embedding_scenarios,
     model_scenarios,
     rerank_scenarios,
+    transcription_scenarios,
 )
 
 SCENARIOS: Final = (
@@ -15,5 +16,6 @@ SCENARIOS: Final = (
     *completion_scenarios.SCENARIOS,
     *embedding_scenarios.SCENARIOS,
     *rerank_scenarios.SCENARIOS,
+    *transcription_scenarios.SCENARIOS,
     *model_scenarios.SCENARIOS,
 )

@@ -39,8 +39,8 @@ ANSWERS: Final = (
     Scenario("three_documents", client(), FIRST, ONLY),
     Scenario(
         "documents_returned",
-        client([{"text": each, "id": place} for place, each in enumerate(DOCUMENTS)], return_documents=True),
-        FIRST,
+        client([{"text": each, "id": each[:2]} for each in DOCUMENTS[1:]], return_documents=True),
+        Expected(body='"results":[{"index":0,'),
         ONLY,
     ),
     Scenario(

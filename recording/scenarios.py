@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 from translate.plan import Plan
 from translate.types import RequestType
 
-from .server import CHAT, EMBED, RERANK, Served
+from .server import CHAT, EMBED, RERANK, TRANSCRIPTION, Served
 
 Setting = Literal["open", "locked", "crowded", "doomed", "adapted"]
 """The state of the server that is asked: one that answers everybody; one that
@@ -25,6 +25,8 @@ SERVED_BY: Final[Mapping[RequestType, Served]] = {
     "text_completion_stream": CHAT,
     "embedding": EMBED,
     "rerank": RERANK,
+    "transcription": TRANSCRIPTION,
+    "transcription_stream": TRANSCRIPTION,
     "list_models": CHAT,
 }
 """Whose task it is."""

@@ -14,7 +14,7 @@ from translate.types import RequestType
 from transports.base import Endpoint, Timeouts
 from transports.requests_transport import RequestsTransport
 
-from .recorder import Exchange, RecordingError, perform, plan_of
+from .recorder import Exchange, RecordingError, is_streamed, perform, plan_of
 from .scenarios import Key, Scenario, Setting
 from .server import ADAPTED_FLAGS, Served, Server, serving
 
@@ -26,7 +26,8 @@ FLAGS: Final[Mapping[Setting, tuple[str, ...]]] = {
 """What the server of a setting is told besides its own flags."""
 WRONG_KEY: Final = "another"
 PIECES_BEFORE_DEATH: Final = 12
-LONGEST_LIFE_S: Final = 1.0
+LONGEST_LIFE_S: Final = 60.0
+LIFE_WITHOUT_STREAM_S: Final = 0.5
 TIMEOUTS: Final = Timeouts(connect_s=5, first_byte_s=120, idle_s=120, total_s=120)
 
 
@@ -116,7 +117,7 @@ def _to_the_doomed(server: Server, asked: Asked) -> Iterator[Outcome]:
         waiting: list[tuple[Scenario, RequestType, Future[Exchange | RecordingError]]] = [
             (scenario, form, pool.submit(_result, server, scenario, form, ask)) for scenario, form in asked
         ]
-        talking.wait(LONGEST_LIFE_S)
+        talking.wait(LONGEST_LIFE_S if any(is_streamed(form) for _, form in asked) else LIFE_WITHOUT_STREAM_S)
         os.kill(engine, signal.SIGKILL)
     for scenario, form, future in waiting:
         yield Outcome(scenario, form, future.result())
