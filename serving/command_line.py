@@ -180,7 +180,7 @@ def _recordings(options: argparse.Namespace) -> transports.Recordings | None:
     if options.record is not None:
         raise UnusableError("--record wants a server to record: give --config, and no --replay")
     try:
-        return transports.Recordings.load(folder)
+        return transports.Recordings.load(folder).newest()
     except (OSError, ValueError) as error:
         raise UnusableError(f"{folder}: {error}") from error
 

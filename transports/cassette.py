@@ -16,6 +16,7 @@ list, is read as well.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -95,6 +96,36 @@ class Recordings(tuple[Recording, ...]):
             for file in files:
                 found += _read(file)
         return cls(found)
+
+    def newest(self) -> "Recordings":
+        """Those of the newest server, wherever the same request was put to several.
+
+        The server is what follows the last ``@`` of a recording's name, as in
+        ``chat_completion/hello@vllm-0.32.0``; its numbers tell what is newer.
+        """
+        newest: dict[tuple[str, str, str | bytes], list[int]] = {}
+        for recording in self:
+            asked = _asked(recording)
+            newest[asked] = max(newest.get(asked, []), _version(recording))
+        return Recordings(each for each in self if _version(each) == newest[_asked(each)])
+
+
+def _asked(recording: Recording) -> tuple[str, str, str | bytes]:
+    return recording.method, recording.path, canonical(recording.request_body)
+
+
+def _version(recording: Recording) -> list[int]:
+    """The numbers of the server's version; none where the name tells none."""
+    _, at, server = recording.name.rpartition("@")
+    return [int(digits) for digits in re.findall("[0-9]{1,9}", server)] if at else []
+
+
+def canonical(body: bytes | None) -> str | bytes:
+    """What two bodies have in common when they say the same."""
+    try:
+        return json.dumps(json.loads(body or b""), sort_keys=True)
+    except (ValueError, RecursionError):
+        return body or b""
 
 
 class Files(NamedTuple):

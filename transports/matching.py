@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from .base import PlanLike, whole
-from .cassette import Recording
+from .cassette import Recording, canonical
 from .redaction import Rule, redacted_request
 
 _Key = tuple[str, str, str | bytes]
@@ -39,7 +39,7 @@ class Index:
         self._numbers: dict[tuple[Rule, ...], defaultdict[_Key, list[int]]] = {}
         for number, recording in enumerate(recordings):
             applied = rules.setdefault(recording.redacted, tuple(map(Rule, recording.redacted)))
-            key = recording.method, recording.path, _canonical(recording.request_body)
+            key = recording.method, recording.path, canonical(recording.request_body)
             self._numbers.setdefault(applied, defaultdict(list))[key].append(number)
 
     def answers(self, request: Asked) -> tuple[int, ...]:
@@ -47,7 +47,7 @@ class Index:
         found: list[int] = []
         for rules, numbers in self._numbers.items():
             body = redacted_request(request.body, rules)
-            found += numbers.get((request.method, request.path, _canonical(body)), ())
+            found += numbers.get((request.method, request.path, canonical(body)), ())
         return tuple(sorted(found))
 
     def nearest(self, request: Asked) -> str:
@@ -61,14 +61,6 @@ class Index:
             return "; there is none with this method and path"
         _, place, name = min(nearest, key=itemgetter(0))
         return f" with this body; the nearest is {name}, which differs at {place}"
-
-
-def _canonical(body: bytes | None) -> str | bytes:
-    """What two bodies have in common when they say the same."""
-    try:
-        return json.dumps(json.loads(body or b""), sort_keys=True)
-    except (ValueError, RecursionError):
-        return body or b""
 
 
 def _distance(body: bytes | None, recorded: bytes | None) -> tuple[float, str]:

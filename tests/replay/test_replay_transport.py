@@ -126,6 +126,15 @@ def test_equal_requests_are_answered_in_recorded_order_and_the_last_answer_repea
     assert not transport.unplayed
 
 
+def test_of_one_request_to_several_servers_the_newest_answers() -> None:
+    names = ["x/a@vllm-0.9.2", "x/a@vllm-0.32.0", "x/b@vllm-0.32.0", "x/a@vllm-0.32.0rc1", "x/a", "x/a@mine"]
+    asked = [{"a": 1, "b": 2}, {"b": 2, "a": 1}, {"b": 2}, {"a": 1, "b": 2}, {"a": 1, "b": 2}, {"a": 1}]
+    each = Recordings(recording(request, name=name) for request, name in zip(asked, names, strict=True))
+    assert [kept.name for kept in each.newest()] == ["x/b@vllm-0.32.0", "x/a@vllm-0.32.0rc1", "x/a@mine"]
+    twice = Recordings([recording(1, b"1", "x/a@vllm-0.32.0"), recording(1, b"2", "x/b@vllm-0.32.0")])
+    assert twice.newest() == twice
+
+
 SAME = {
     "order of keys": (b'{"a":1,"b":[2,{"c":3,"d":4}]}', b'{"b": [2, {"d": 4, "c": 3}], "a": 1}'),
     "spelling of text": (b'"\\u00e9"', '"\u00e9"'.encode()),
