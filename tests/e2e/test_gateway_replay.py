@@ -87,9 +87,7 @@ def posted(ask: dict[str, Any]) -> dict[str, Any]:
         return {"json": ask}
     file = ask["file"]
     fields = {
-        f"{name}[]" if isinstance(value, list) else name: str(value).lower() if value is True else value
-        for name, value in ask.items()
-        if name != "file"
+        name: str(value).lower() if value is True else value for name, value in ask.items() if name != "file"
     }
     return {"data": fields, "files": {"file": (file["filename"], file["file"], file["content_type"])}}
 
