@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import importlib
+import importlib.util
 import ipaddress
 import logging
 import os
@@ -17,6 +18,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from aiohttp import web
 
 from .layers import check, comparison, confidential, settings, translate, transports
+from .uplink import TransportName
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
 access: Final = logging.getLogger("bifrost_vllm.access")
@@ -38,6 +40,7 @@ class MakeApplication(Protocol):
         config: settings.Config,
         replay: transports.AsyncReplayTransport | None = None,
         sink: transports.Sink | None = None,
+        transport: TransportName = "aiohttp",
     ) -> web.Application: ...
 
 
@@ -110,7 +113,13 @@ def _application(
             faults=options.fault,
             idle_s=config.network.stream_idle_timeout_s,
         )
-    return program.application(config, replay, writer)
+    return program.application(config, replay, writer, _transport(options.transport))
+
+
+def _transport(asked: str) -> TransportName:
+    if asked == "auto":
+        return "httptools" if importlib.util.find_spec("httptools") else "aiohttp"
+    return "httptools" if asked == "httptools" else "aiohttp"
 
 
 def _serve_in_processes(
@@ -337,6 +346,12 @@ def _arguments() -> argparse.ArgumentParser:
         type=_positive,
         metavar="N",
         help="processes, by gunicorn (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--transport",
+        choices=["auto", "aiohttp", "httptools"],
+        default="auto",
+        help="what asks the servers; auto is httptools where the extra 'fast' is installed",
     )
     serve.add_argument(
         "--allow-unauthenticated", action="store_true", help="allow addresses other than loopback"
