@@ -1,5 +1,6 @@
 """The gateway over the lean transport: the same answers, and a stale connection that nobody notices."""
 
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
@@ -39,7 +40,7 @@ def test_the_same_answers(
 ) -> None:
     upstream.always_answers(reply(COMPLETION, x_one="1") if ask is ASK else stream(*HELLO, x_one="1"))
     answers = [http.post(base + CHAT, json=ask) for base in (lean, url)]
-    texts = [answer.text.replace('"latency":1,', '"latency":0,') for answer in answers]
+    texts = [re.sub('"latency":[0-9]+', '"latency":0', answer.text) for answer in answers]
     assert texts[0] == texts[1]
     assert [answer.headers["x-one"] for answer in answers] == ["1", "1"]
     assert upstream.request(0).header("authorization") == "Bearer key-canary-1"
