@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         return data
 
     def rest(self) -> None:
-        """The exchange is over; until the next one the server has nothing to say. What nobody read is gone."""
+        """The exchange is over: what nobody read is gone, and the server has no more to say until the next."""
         self._emptied()
         self.answer.state = "idle"
         self.idle_since = self._loop.time()
