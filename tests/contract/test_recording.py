@@ -201,12 +201,19 @@ def test_what_cannot_be_written_is_counted(tmp_path: Path, caplog: pytest.LogCap
     (tmp_path / "models").write_text("in the way")
     with recorded(tmp_path) as writer:
         writer.put(exchange())
-        writer.put(exchange(status=0))  # neither an answer nor a cut: no transport should
         writer.put(exchange()._replace(label="other"))
-    assert writer.tally == {"error": 2, "written": 1}
+    assert writer.tally == {"error": 1, "written": 1}
     assert caplog.messages[0] == (
         "not recorded: it cannot be written: File exists; more of this kind will only be counted"
     )
+
+
+def test_what_is_no_exchange_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with recorded(tmp_path) as writer:
+        writer.put(exchange(status=0))  # neither an answer nor a cut: no transport should
+        writer.put(exchange())
+    assert writer.tally == {"error": 1, "written": 1}
+    assert "it cannot be written: ValueError;" in caplog.messages[0]
 
 
 def test_without_its_process_nothing_is_recorded_and_nothing_hangs(tmp_path: Path) -> None:

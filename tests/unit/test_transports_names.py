@@ -23,7 +23,9 @@ print(*sorted({"aiohttp", "requests", "yaml"} & set(sys.modules)))
         ("Endpoint", ""),
         ("RequestsTransport", "requests"),
         ("AiohttpTransport", "aiohttp"),
+        ("AsyncRecordingTransport", ""),
         ("Recordings", "yaml"),
+        ("CassetteWriter", "yaml"),
     ],
 )
 def test_a_transport_loads_its_own_library_only(name: str, library: str) -> None:
