@@ -50,7 +50,7 @@ def plan_of(scenario: Scenario, form: RequestType) -> Plan:
     question = scenario.question
     if isinstance(question, Plan):
         return question
-    streaming = form == "chat_completion_stream"
+    streaming = OPERATIONS[form].fold is not None
     if isinstance(question, ToServer):
         document = {**question.document, "stream": True} if streaming else question.document
         return Plan("POST", CHAT_PATH, Body("application/json", json.dumps(document).encode()))
@@ -66,7 +66,7 @@ def perform(
     transport: Transport, form: RequestType, plan: Plan, watch: Callable[[int], None] | None = None
 ) -> Exchange:
     """Ask once, and keep what came of it; ``watch`` is told how many reads a stream has taken."""
-    if form != "chat_completion_stream":
+    if OPERATIONS[form].fold is None:
         reply = transport.send(plan)
         return Exchange(plan, False, reply.status, reply.headers, reply.body, (), reply.cut)
     with transport.stream(plan) as stream:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Protocol
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
@@ -78,12 +79,14 @@ class Spelling:
     compact: str
 
 
-_NUMBERS = st.sampled_from(
+spelled_numbers: SearchStrategy[Spelling] = (st.sampled_from(
     [
         "0", "-0", "-0.0", "1.0", "1.50", "1E5", "1e5", "1e+05", "0.1e-7", "1e400", "-1E-400", "0.30000000000000004",
         "100000000000000000000", "12345678901234567890.125", "9007199254740993", "1" * 4301, "-" + "7" * 5000,
     ]
-) | st.from_regex(r"\A-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?\Z")  # fmt: skip
+) | st.from_regex(r"\A-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?\Z")).map(lambda text: Spelling(text, text))  # fmt: skip
+"""Numbers in any spelling."""
+
 _BLANKS = st.text(alphabet=" \t\r\n", max_size=2)
 
 
@@ -118,7 +121,7 @@ def _spelled_objects(draw: DrawFn, inner: SearchStrategy[Spelling]) -> Spelling:
 
 _LITERALS = st.sampled_from(["null", "true", "false"]).map(lambda word: Spelling(word, word))
 spellings: SearchStrategy[Spelling] = st.recursive(
-    _LITERALS | _NUMBERS.map(lambda number: Spelling(number, number)) | _spelled_texts(),
+    _LITERALS | spelled_numbers | _spelled_texts(),
     lambda inner: _spelled_arrays(inner) | _spelled_objects(inner),
     max_leaves=5,
 )
@@ -163,18 +166,24 @@ cuts: SearchStrategy[Cut | None] = st.none() | st.builds(
 # -- calls -----------------------------------------------------------------------------------------
 
 
+def calls(streaming: bool) -> SearchStrategy[Call]:
+    """How a chat request is to be translated."""
+    return calls_of("chat_completion_stream" if streaming else "chat_completion")
+
+
 @st.composite
-def calls(draw: DrawFn, streaming: bool) -> Call:
-    """How a request is to be translated."""
-    kind: RequestType = "chat_completion_stream" if streaming else "chat_completion"
+def calls_of(draw: DrawFn, *kinds: RequestType) -> Call:
+    """How a request of one of these kinds is to be translated."""
     return Call(
-        kind,
+        draw(st.sampled_from(kinds)),
         path=draw(st.sampled_from([None, "/custom/chat"])),
         raw_request=draw(st.booleans()),
         raw_response=draw(st.booleans()),
         original_model=draw(st.sampled_from([None, "alias"])),
         routing_info=draw(st.sampled_from([{}, {"key": "local"}])),
         structured_outputs=draw(st.sampled_from(["native", "legacy"])),
+        known_path=draw(st.sampled_from([None, None, "/rerank", "/v1/rerank", "/elsewhere"])),
+        verbatim=draw(st.booleans()),
     )
 
 
@@ -491,14 +500,19 @@ def answers(draw: DrawFn) -> Answer:
     )
 
 
-conversations: SearchStrategy[Conversation] = st.builds(
-    Conversation,
-    st.lists(answers(), min_size=1, max_size=3),
-    st.sampled_from(USAGES),
-    more=st.sampled_from(
-        [{}, {"kv_transfer_params": {"a": 1}}, {"service_tier": "auto", "prompt_token_ids": [1]}]
-    ),
-)
+def conversations_of(most: int) -> SearchStrategy[Conversation]:
+    """What is really said in at most so many choices, whatever the spelling."""
+    return st.builds(
+        Conversation,
+        st.lists(answers(), min_size=1, max_size=most),
+        st.sampled_from(USAGES),
+        more=st.sampled_from(
+            [{}, {"kv_transfer_params": {"a": 1}}, {"service_tier": "auto", "prompt_token_ids": [1]}]
+        ),
+    )
+
+
+conversations: SearchStrategy[Conversation] = conversations_of(3)
 """What is really said, whatever the spelling."""
 
 # -- unary replies ---------------------------------------------------------------------------------
@@ -598,7 +612,7 @@ def dumped(value: JSON) -> bytes:
 
 
 @st.composite
-def bodies(draw: DrawFn) -> bytes:
+def bodies_of(draw: DrawFn, sound: SearchStrategy[JSON]) -> bytes:
     """A whole reply: sound, damaged, an error, or anything."""
     match draw(st.integers(0, 9)):
         case 0:
@@ -608,9 +622,14 @@ def bodies(draw: DrawFn) -> bytes:
         case 2 | 3:
             return draw(st.sampled_from(ERROR_BODIES))
         case 4 | 5 | 6:
-            return dumped(draw(mutated(draw(unary_documents(draw(conversations))))))
+            return dumped(draw(mutated(draw(sound))))
         case _:
-            return dumped(draw(unary_documents(draw(conversations))))
+            return dumped(draw(sound))
+
+
+def bodies() -> SearchStrategy[bytes]:
+    """A whole reply to a chat request."""
+    return bodies_of(conversations.flatmap(unary_documents))
 
 
 HEADERS: Sequence[Mapping[str, str]] = [
@@ -628,9 +647,14 @@ heads: SearchStrategy[Reply] = st.builds(
 
 
 @st.composite
-def replies(draw: DrawFn) -> Reply:
+def replies_with(draw: DrawFn, bodies: SearchStrategy[bytes]) -> Reply:
     """Any reply to a unary request."""
-    return Reply(draw(statuses), draw(st.sampled_from(HEADERS)), draw(bodies()), 5, draw(cuts))
+    return Reply(draw(statuses), draw(st.sampled_from(HEADERS)), draw(bodies), 5, draw(cuts))
+
+
+def replies() -> SearchStrategy[Reply]:
+    """Any reply to a chat request that is not streamed."""
+    return replies_with(bodies())
 
 
 # -- streams ---------------------------------------------------------------------------------------
@@ -794,9 +818,9 @@ def _entries(draw: DrawFn, index: int, answer: Answer) -> tuple[list[dict[str, J
 
 
 @st.composite
-def scripts(draw: DrawFn) -> Script:
-    """A sound stream, in the spelling of some server."""
-    said = draw(conversations)
+def scripts(draw: DrawFn, most: int = 3) -> Script:
+    """A sound stream of at most so many choices, in the spelling of some server."""
+    said = draw(conversations_of(most))
     queues: list[list[dict[str, JSON]]] = []
     truths: list[list[ToolCall]] = []
     for index, answer in enumerate(said.answers):
@@ -821,20 +845,26 @@ def scripts(draw: DrawFn) -> Script:
         frames[0] |= said.more
     else:
         frames[-1] |= said.more
-    usage: JSON = said.usage
+    return Script(said, draw(frames_with_usage(frames, head, said.usage)), truths)
+
+
+@st.composite
+def frames_with_usage(
+    draw: DrawFn, frames: list[dict[str, JSON]], head: Mapping[str, JSON], usage: JSON
+) -> list[dict[str, JSON]]:
+    """``frames`` with ``usage`` where some server puts it."""
     match draw(st.integers(0, 3)) if usage is not None else None:
         case 0:
-            frames[-1]["usage"] = usage
+            return [*frames[:-1], {**frames[-1], "usage": usage}]
         case 1:
-            frames = [{**frame, "usage": {"prompt_tokens": 9, "total_tokens": 9}} for frame in frames]
-            frames.append({**head, "choices": [], "usage": usage})
+            early = [{**frame, "usage": {"prompt_tokens": 9, "total_tokens": 9}} for frame in frames]
+            return [*early, {**head, "choices": [], "usage": usage}]
         case 2:
-            frames.append({**head, "choices": None, "usage": usage})
+            return [*frames, {**head, "choices": None, "usage": usage}]
         case 3:
-            frames.append({**head, "choices": [], "usage": usage, "system_fingerprint": "vllm-0.32.0"})
+            return [*frames, {**head, "choices": [], "usage": usage, "system_fingerprint": "vllm-0.32.0"}]
         case _:
-            frames = [{**frame, "usage": None} for frame in frames]
-    return Script(said, frames, truths)
+            return [{**frame, "usage": None} for frame in frames]
 
 
 @st.composite
@@ -865,8 +895,15 @@ CLEAN_ENDS = [
 ]
 
 
+class Framed(Protocol):
+    """A stream as frames."""
+
+    @property
+    def frames(self) -> Sequence[dict[str, JSON]]: ...
+
+
 @st.composite
-def sound_streams(draw: DrawFn, script: Script) -> bytes:
+def sound_streams(draw: DrawFn, script: Framed) -> bytes:
     """The bytes of a sound stream."""
     indent = draw(st.sampled_from([None, None, None, 1]))
     escaped = draw(st.booleans())
@@ -875,9 +912,8 @@ def sound_streams(draw: DrawFn, script: Script) -> bytes:
 
 
 @st.composite
-def damaged_streams(draw: DrawFn) -> bytes:
+def damaged_streams(draw: DrawFn, script: Framed) -> bytes:
     """The bytes of a stream that had been sound: mutated, interrupted, cut short."""
-    script = draw(scripts())
     frames = [dumped(frame) for frame in script.frames]
     for _ in range(draw(st.integers(0, 2))):
         place = draw(st.integers(0, len(frames)))
@@ -898,13 +934,60 @@ def damaged_streams(draw: DrawFn) -> bytes:
     return body[: draw(st.integers(0, len(body)))] if draw(st.integers(0, 3)) == 0 else body
 
 
-any_streams: SearchStrategy[bytes] = st.one_of(
-    damaged_streams(),
-    damaged_streams(),
-    scripts().flatmap(sound_streams),
-    bodies(),
-    st.lists(
-        st.sampled_from([b"data: ", b"\n", b"\n\n", b"{}", b'{"choices":[]}', b"[DONE]", b": c\n", b"\xff"])
-    ).map(b"".join),
-)
-"""What may come where a stream should: sound, damaged, something else, anything."""
+def streams_of(scripts: SearchStrategy[Framed], bodies: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
+    """What may come where a stream should: sound, damaged, a whole reply, anything."""
+    return st.one_of(
+        scripts.flatmap(damaged_streams),
+        scripts.flatmap(damaged_streams),
+        scripts.flatmap(sound_streams),
+        bodies,
+        st.lists(
+            st.sampled_from(
+                [b"data: ", b"\n", b"\n\n", b"{}", b'{"choices":[]}', b"[DONE]", b": c\n", b"\xff"]
+            )
+        ).map(b"".join),
+    )
+
+
+any_streams: SearchStrategy[bytes] = streams_of(scripts(), bodies())
+"""What may come where a streamed chat should."""
+
+# -- HTTP ------------------------------------------------------------------------------------------
+
+_STATUS_LINES = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 404 Not Found\r\n",
+        b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 No Content\r\n", b"HTTP/1.1 304 Not Modified\r\n", b"HTTP/1.1 500\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", b"HTTP/1.1 103 Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 101 Switching\r\n", b"HTTP/2.0 200 OK\r\n", b"HTTP/1.1 99 X\r\n", b"HTTP/1.1 099 X\r\n", b"HTTP/1.1 200 OK\n",
+        b"\r\nHTTP/1.1 200 OK\r\n", b"ICY 200 OK\r\n", b"HTTP/1.1 2000 OK\r\n", b"http/1.1 200 OK\r\n", b"",
+    ]
+)  # fmt: skip
+_FIELD_LINES = st.sampled_from(
+    [
+        b"Content-Length: 3\r\n", b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"content-length:5\r\n",
+        b"Content-Length: -1\r\n", b"Content-Length: 3, 3\r\n", b"Content-Length: x\r\n", b"Content-Length: 99999999999999999999\r\n",
+        b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: Chunked\r\n",
+        b"Transfer-Encoding: gzip\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding: identity\r\n",
+        b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: upgrade\r\nUpgrade: x\r\n", b"X: y\r\n",
+        b"X: caf\xe9 \r\n", b"x:\r\n", b"X : y\r\n", b"X: y\n", b"X: y\r\n folded\r\n", b": y\r\n", b"X\r\n", b"X: \x01\r\n", b"X: a\rb\r\n",
+    ]
+)  # fmt: skip
+_BODY_PARTS = st.sampled_from(
+    [
+        b"abc", b"abc", b"3\r\nabc\r\n", b"3\r\nabc\r\n", b"0\r\n\r\n", b"0\r\n\r\n", b"5;a=b\r\nabcde\r\n", b"0\r\nX: y\r\n\r\n",
+        b"3 \r\nabc\r\n", b"3\nabc\n", b"0x3\r\nabc\r\n", b"-3\r\nabc\r\n", b"zz\r\n", b"3\r\nabcd\r\n", b"FFFFFFFFFFFFFFFFF\r\n", b"\r\n", b"0",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb", b"\x00", b"\xff",
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def _http_answers(draw: DrawFn) -> bytes:
+    fields = draw(st.lists(_FIELD_LINES, max_size=4))
+    end = draw(st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b""]))
+    return draw(_STATUS_LINES) + b"".join(fields) + end + b"".join(draw(st.lists(_BODY_PARTS, max_size=4)))
+
+
+http_answers: SearchStrategy[bytes] = _http_answers() | any_bytes
+"""What a server may answer: HTTP/1.1, the same with something wrong in it, and anything at all."""

@@ -13,6 +13,7 @@ from . import (
     explanation,
     models,
     rerank,
+    responses,
     sse,
     transcriptions,
 )
@@ -28,6 +29,7 @@ from .types import (
     Document,
     ExtraFields,
     RequestType,
+    ResponsesRequest,
     TranscriptionInput,
     TranscriptionRequest,
 )
@@ -48,6 +50,7 @@ __all__ = [
     "Operation",
     "Plan",
     "RequestType",
+    "ResponsesRequest",
     "TranscriptionInput",
     "TranscriptionRequest",
     "chat",
@@ -61,6 +64,7 @@ __all__ = [
     "models",
     "never",
     "rerank",
+    "responses",
     "sse",
     "transcriptions",
     "unsupported",

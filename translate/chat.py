@@ -17,6 +17,8 @@ from .replies import document_of
 from .types import Document
 
 PATH: Final = "/v1/chat/completions"
+STREAMS: Final = frozenset({"chat_completion_stream", "responses_stream"})
+"""The operations for which the server is asked to stream."""
 
 
 def from_flat(flat: Document) -> Document | Failure:
@@ -64,7 +66,7 @@ def _built(request: Document, call: Call) -> Built | Failure:
     history = messages.history(request.get("input"), notes)
     if isinstance(history, Failure):
         return history
-    streaming = call.request_type == "chat_completion_stream"
+    streaming = call.request_type in STREAMS
     fields = parameters.chat_fields(params, streaming, call.structured_outputs, notes)
     if isinstance(fields, Failure):
         return fields

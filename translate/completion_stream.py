@@ -84,7 +84,13 @@ class CompletionInterpreter:
         text, logprobs = source.get("text"), source.get("logprobs")
         if text is None and logprobs is None and not others:
             return None
-        return {"index": index, "text": text or "", "finish_reason": None, "logprobs": logprobs, **others}
+        return {
+            "index": index,
+            "text": "" if text is None else text,
+            "finish_reason": None,
+            "logprobs": logprobs,
+            **others,
+        }
 
     def _last_entry(self, index: int) -> dict[str, object]:
         choice = self._choices[index]

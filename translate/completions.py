@@ -69,6 +69,8 @@ def _built(request: Document, call: Call) -> Built | Failure:
     prompt = request.get("input")
     if prompt is None or prompt in ("", [], ()):
         if "prompt_embeds" in fields:
+            if "input" in request:
+                notes.append(Note("prompt", "dropped", "empty"))
             return Built({"model": model, **fields}, notes)
         return errors.invalid("prompt is required for text completion", "prompt")
     if not isinstance(prompt, str) and documents.as_array(prompt) is None:

@@ -21,7 +21,8 @@ from typing import Final, NoReturn
 import msgspec
 
 _BOM: Final = b"\xef\xbb\xbf"
-_MINUS_ZERO: Final = re.compile(rb"(?:^|[\s:,\[])-0(?![0-9.eE])")  # the one integer that int forgets
+# The one integer that int forgets. What is searched for stands first: that is ten times as fast.
+_MINUS_ZERO: Final = re.compile(rb"-0(?![0-9.eE])(?<![^\s:,\[]-0)")
 _LONGEST_INTEGER: Final = 4000  # digits; Python refuses to print more than 4,300
 _DEEPEST: Final = 10_000  # containers; deeper than anything that decode gives
 
@@ -81,7 +82,7 @@ def decode(data: bytes, strict: bool = False) -> object | Malformed:
     NaN and the infinities become null, or are refused when ``strict``.
     """
     data = data.removeprefix(_BOM)
-    if b"-0" in data and _MINUS_ZERO.search(data):
+    if _MINUS_ZERO.search(data):
         return _decode_slowly(data, _STRICT if strict else _LENIENT)
     try:
         value: object = _decode_fast(data)
@@ -113,9 +114,7 @@ def decode_object(data: bytes, strict: bool = False) -> Mapping[str, object] | M
 
 
 _Row = dict[str, Raw]
-_decode_rows: Final = msgspec.json.Decoder(
-    dict[str, list[_Row] | dict[str, object] | str | int | bool | None], float_hook=_number
-).decode
+_decode_rows: Final = msgspec.json.Decoder(dict[str, list[_Row] | _Row | str | int | bool | None]).decode
 
 
 def decode_rows(data: bytes, untouched: str) -> Mapping[str, object] | None:
@@ -126,20 +125,35 @@ def decode_rows(data: bytes, untouched: str) -> Mapping[str, object] | None:
     the ordinary gives ``None``; ``decode`` then says what it is.
     """
     try:
-        document = _decode_rows(data)
+        if not data.isascii():
+            data.decode()  # msgspec does not check what it leaves undecoded
+        return {name: _member(member, untouched) for name, member in _decode_rows(data).items()}
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
-    out: dict[str, object] = {}
-    for name, member in document.items():
-        out[name] = [_row(row, untouched) for row in member] if isinstance(member, list) else member
-    return out
 
 
-def _row(row: _Row, untouched: str) -> dict[str, object]:
+def _member(member: object, untouched: str) -> object:
+    if isinstance(member, list):
+        return [_row(row, untouched) for row in member]
+    if isinstance(member, dict):
+        return _row(member, None)
+    if member == 0 and member is not False:
+        raise ValueError("it may be -0")
+    return member
+
+
+def _row(row: _Row, untouched: str | None) -> dict[str, object]:
     return {
-        name: raw if name == untouched and bytes(memoryview(raw)[:1]) == b"[" else decode(bytes(raw))
+        name: raw if name == untouched and bytes(memoryview(raw)[:1]) == b"[" else _decoded(raw)
         for name, raw in row.items()
     }
+
+
+def _decoded(raw: Raw) -> object:
+    value = decode(bytes(raw))
+    if isinstance(value, Malformed):
+        raise ValueError(value.reason)
+    return value
 
 
 class Encoded(Mapping[str, object]):
@@ -295,7 +309,9 @@ def is_non_finite(value: object) -> bool:
 
 def as_object(value: object) -> Mapping[str, object] | None:
     """``value`` if it is an object."""
-    return value if isinstance(value, (dict, Mapping)) else None
+    if isinstance(value, dict):
+        return value
+    return value if value is not None and isinstance(value, Mapping) else None
 
 
 def as_array(value: object) -> Sequence[object] | None:

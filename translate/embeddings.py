@@ -5,6 +5,7 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#embeddings-
 
 import base64
 import binascii
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -59,11 +60,14 @@ def _built(request: Document, call: Call) -> Built | Failure:
     if isinstance(given, Failure):
         return given
     fields = parameters.kept(given, ("model", "input"), notes)
-    if (encoding := fields.get("encoding_format")) in {"bytes", "bytes_only"}:
+    encoding = fields.get("encoding_format")
+    if encoding in ("bytes", "bytes_only"):
         return errors.invalid(f"encoding_format {encoding} cannot be answered in JSON", "encoding_format")
     source = request.get("input")
     if source is None or source in ([], ()):
         if "messages" in fields:  # vLLM embeds conversations, too
+            if "input" in request:
+                notes.append(Note("input", "dropped", "empty"))
             return Built({"model": model, **fields}, notes)
         return errors.invalid("input is required for embeddings", "input")
     if not isinstance(source, str) and documents.as_array(source) is None:
@@ -72,10 +76,11 @@ def _built(request: Document, call: Call) -> Built | Failure:
 
 
 def _format(body: Document) -> str:
-    """The form of the vectors that the client waits for; empty when its numbers are not float32."""
+    """The form of the vectors that the client waits for; empty when it is not known what that is."""
     if body.get("embed_dtype", "float32") != "float32" or body.get("endianness", "little") == "big":
         return ""
-    return "base64" if body.get("encoding_format") == "base64" else "float"
+    encoding = body.get("encoding_format", "float")
+    return encoding if encoding in ("float", "base64") else ""
 
 
 def _read(
@@ -146,9 +151,13 @@ def _from_base64(text: str) -> list[float] | None:
 
 def _to_base64(vector: object) -> str | None:
     numbers = documents.decode(bytes(vector)) if isinstance(vector, documents.Raw) else vector
-    if not isinstance(numbers, Sequence) or not all(isinstance(number, int | float) for number in numbers):
+    if not isinstance(numbers, Sequence) or not all(map(_is_finite, numbers)):
         return None
     try:
         return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
     except (struct.error, OverflowError):
         return None
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < math.inf

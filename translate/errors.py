@@ -134,6 +134,11 @@ def event_too_large() -> Failure:
     return rejected("provider sent an event that is larger than the limit", 502, code="event_too_large")
 
 
+def response_too_large() -> Failure:
+    """A stream that says more than one event at its end can repeat."""
+    return rejected("provider sent more than a response may hold", 502, code="response_too_large")
+
+
 def from_cut(cut: CutLike) -> Failure:
     """A broken exchange: 502, 504 when time ran out, 499 when the caller left."""
     match cut.kind:

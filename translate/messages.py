@@ -58,27 +58,29 @@ def _message(message: Mapping[str, object], place: str, notes: list[Note]) -> Ma
             message = _with_calls(message, calls, place, notes)
     elif role == "tool":
         message = without(message, ("is_error",), place, notes)
-        call_id = message.get("tool_call_id")
-        shorter = _call_id(call_id, f"{place}.tool_call_id", notes)
-        if shorter is not call_id:
+        given = message.get("tool_call_id")
+        shorter = call_id(given, f"{place}.tool_call_id", notes)
+        if shorter is not given:
             message = {**message, "tool_call_id": shorter}
     return message
 
 
 def _parts(parts: Sequence[object], place: str, notes: list[Note]) -> Sequence[object]:
-    out = [_part(part, f"{place}[{index}]", notes) for index, part in enumerate(parts)]
+    out = [
+        part(entry, f"{place}[{index}]", notes) if isinstance(entry, Mapping) else entry
+        for index, entry in enumerate(parts)
+    ]
     changed = any(new is not old for new, old in zip(out, parts, strict=True))
     return out if changed else parts
 
 
-def _part(part: object, place: str, notes: list[Note]) -> object:
-    if not isinstance(part, Mapping):
-        return part
-    part = without(part, _FOREIGN_PART_KEYS, place, notes)
-    file = part.get("file")
+def part(source: Mapping[str, object], place: str, notes: list[Note]) -> Mapping[str, object]:
+    """A content part without what belongs to other providers; itself when it has none of that."""
+    source = without(source, _FOREIGN_PART_KEYS, place, notes)
+    file = source.get("file")
     if isinstance(file, Mapping) and "file_type" in file:
-        return {**part, "file": without(file, ("file_type",), f"{place}.file", notes)}
-    return part
+        return {**source, "file": without(file, ("file_type",), f"{place}.file", notes)}
+    return source
 
 
 def _with_reasoning(message: Mapping[str, object], place: str, notes: list[Note]) -> Mapping[str, object]:
@@ -125,9 +127,9 @@ def _with_calls(
 def _call(call: object, place: str, notes: list[Note]) -> object:
     if not isinstance(call, Mapping):
         return call
-    call_id = call.get("id")
-    shorter = _call_id(call_id, f"{place}.id", notes)
-    if shorter is not call_id:
+    given = call.get("id")
+    shorter = call_id(given, f"{place}.id", notes)
+    if shorter is not given:
         call = {**call, "id": shorter}
     function = call.get("function")
     if isinstance(function, Mapping) and isinstance(arguments := function.get("arguments"), Mapping):
@@ -139,9 +141,12 @@ def _call(call: object, place: str, notes: list[Note]) -> object:
     return call
 
 
-def _call_id(call_id: object, place: str, notes: list[Note]) -> object:
-    """Gemini hides a signature of kilobytes in the id; what is before it identifies the call."""
-    if isinstance(call_id, str) and len(call_id) > _LONGEST_CALL_ID and call_id.find(_SIGNATURE) > 0:
+def call_id(value: object, place: str, notes: list[Note]) -> object:
+    """The id of a call as servers can bear it.
+
+    Gemini hides a signature of kilobytes in the id; what is before it identifies the call.
+    """
+    if isinstance(value, str) and len(value) > _LONGEST_CALL_ID and value.find(_SIGNATURE) > 0:
         notes.append(Note(place, "repaired", "the thought signature was cut off"))
-        return call_id.partition(_SIGNATURE)[0]
-    return call_id
+        return value.partition(_SIGNATURE)[0]
+    return value

@@ -311,12 +311,10 @@ def _means_any(choice: object) -> bool:
 
 
 def _is_server_tool(tool: object) -> bool:
-    return (
-        isinstance(tool, Mapping)
-        and "function" not in tool
-        and "custom" not in tool
-        and tool.get("type") not in {None, "function", "custom"}
-    )
+    if not isinstance(tool, Mapping) or "function" in tool or "custom" in tool:
+        return False
+    kind = tool.get("type")
+    return isinstance(kind, str) and kind not in {"function", "custom"}
 
 
 def _tool(tool: object, index: int, notes: list[Note]) -> object:

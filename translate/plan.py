@@ -67,17 +67,26 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One event of a stream, ready to be encoded; ``final`` on the last one."""
+    """One event of a stream, ready to be encoded; ``final`` on the last one.
+
+    ``event`` is its name where events have names; such a stream ends with its
+    last event, others with ``[DONE]``.
+    """
 
     data: Mapping[str, object]
     final: bool = False
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An outcome that is an error; ``error`` is the BifrostError document."""
+    """An outcome that is an error; ``error`` is the BifrostError document.
+
+    ``event`` is its name inside a stream whose events have names.
+    """
 
     error: BifrostError
+    event: str | None = None
 
 
 class Note(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from . import chat, completions, embeddings, models, rerank, transcriptions
+from . import chat, completions, embeddings, models, rerank, responses, transcriptions
 from .conversation import Operation
 from .types import RequestType
 
@@ -12,6 +12,10 @@ OPERATIONS: Final[Mapping[RequestType, Operation]] = {
     "chat_completion": Operation(chat.from_flat, chat.plan, chat.parse, noted=chat.noted),
     "chat_completion_stream": Operation(
         chat.from_flat, chat.plan, chat.parse, fold=chat.fold, noted=chat.noted
+    ),
+    "responses": Operation(responses.from_flat, responses.plan, responses.parse, noted=responses.noted),
+    "responses_stream": Operation(
+        responses.from_flat, responses.plan, responses.parse, fold=responses.fold, noted=responses.noted
     ),
     "text_completion": Operation(
         completions.from_flat, completions.plan, completions.parse, noted=completions.noted

@@ -38,7 +38,7 @@ class Repetition:
             return None
         try:
             text = _decode_words(payload[len(self.start) : len(payload) - len(self.end)])
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         return _encode_words(text) if text else None
 
@@ -52,7 +52,7 @@ class Repetition:
 def learned(payload: bytes, document: Document, chunk: Document) -> Repetition | None:
     """What there is to learn from a frame and the chunk that it became; ``None`` when it is not plain."""
     entry = _plain_entry(chunk)
-    if entry is None:
+    if entry is None or document.get("usage"):  # the last usage counts, whatever came in between
         return None
     delta = documents.as_object(entry["delta"]) or {}
     text = delta.get("content", delta.get("reasoning"))
@@ -64,7 +64,9 @@ def learned(payload: bytes, document: Document, chunk: Document) -> Repetition |
         gap = reasoning_fields(_GAP)
     else:
         return None
-    token = _encode_words(text)
+    token = documents.encode(text)
+    if not isinstance(token, bytes):
+        return None
     start, found, end = payload.partition(token)
     if not found or not _is_the_place(start, end, document, text):
         return None

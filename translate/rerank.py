@@ -15,24 +15,26 @@ from .types import Document
 
 PATHS: Final = ("/v1/rerank", "/rerank")
 
+_INPUTS: Final[Mapping[str, str]] = {"query": "query", "documents": "documents"}
 _MISSING_ROUTE: Final = frozenset({404, 405, 501})
 
 
 def from_flat(flat: Document) -> Document | Failure:
     """The Bifrost request that a flat body means; parameters may also stand under ``params``."""
-    nested = documents.as_object(flat.get("params", {}))
+    if flat.get("params") is None:
+        return taken_apart(flat, _INPUTS)
+    nested = documents.as_object(flat["params"])
     if nested is None:
         return errors.invalid("params must be an object", "params")
-    for name in nested:
-        if name in flat:
+    for name, value in nested.items():
+        if value is not None and flat.get(name) is not None:
             return errors.invalid(f"{name} and params.{name} cannot both be set", f"params.{name}")
-    request = taken_apart(
-        {name: value for name, value in flat.items() if name != "params"},
-        {"query": "query", "documents": "documents"},
-    )
-    if isinstance(request, Failure) or not nested:
+    request = taken_apart({name: value for name, value in flat.items() if name != "params"}, _INPUTS)
+    if isinstance(request, Failure):
         return request
-    return {**request, "params": {**(documents.as_object(request.get("params")) or {}), **nested}}
+    params = documents.as_object(request.get("params")) or {}
+    given = {name: value for name, value in nested.items() if value is not None or name not in flat}
+    return {**request, "params": {**params, **given}}
 
 
 def plan(request: Document, call: Call) -> Plan | Failure:
@@ -102,18 +104,19 @@ def _texts(value: object, notes: list[Note]) -> list[object] | Failure:
         return errors.invalid("documents are required for rerank", "documents")
     out: list[object] = []
     for index, entry in enumerate(given):
-        text = entry.get("text", entry) if isinstance(entry, Mapping) else entry
-        if isinstance(text, Mapping):  # vLLM's own form for more than text
-            out.append(text)
-        elif not isinstance(text, str | None):
-            return errors.invalid(f"documents[{index}] must be text or an object", f"documents[{index}]")
-        elif text is None or not text.strip():
+        place, text = f"documents[{index}]", entry
+        if isinstance(entry, Mapping):
+            if "text" not in entry and entry.get("content") is not None:  # vLLM's own form for more than text
+                out.append(entry)
+                continue
+            place, text = f"{place}.text", entry.get("text")
+            notes.append(Note("documents", "converted", "objects are sent as their text"))
+        if text is None or (isinstance(text, str) and not text.strip()):
             message = f"document text is required for rerank at index {index}"
             return errors.invalid(message, f"documents[{index}]")
-        else:
-            out.append(text)
-            if text is not entry:
-                notes.append(Note("documents", "converted", "objects are sent as their text"))
+        if not isinstance(text, str):
+            return errors.invalid(f"{place} must be text", place)
+        out.append(text)
     return out
 
 
@@ -136,7 +139,7 @@ def _is_missing_route(reply: ReplyLike) -> bool:
     if reply.status != 404:
         return reply.status in _MISSING_ROUTE
     document = documents.decode(reply.body)
-    if not isinstance(document, Mapping) or "detail" in document:
+    if not isinstance(document, Mapping):
         return True
     field = errors.from_reply(reply).error["error"]
     return "model" not in f"{field['message']} {field.get('code')} {field.get('param')}".lower()
@@ -202,7 +205,7 @@ def _results(document: Document, returned: object, count: int) -> list[dict[str,
 
 
 def _usage(value: object) -> dict[str, object] | None:
-    """Token counts under one name each, or ``None`` where all are zero."""
+    """Token counts under one name each, or ``None`` when it says nothing."""
     counts = choices.usage(value)
     if counts is None:
         return None
@@ -215,4 +218,5 @@ def _usage(value: object) -> dict[str, object] | None:
     )
     if spent and not counts.get("total_tokens"):
         counts["total_tokens"] = spent
-    return counts if counts.get("total_tokens") else None
+    told = (any(count.values()) if isinstance(count, Mapping) else count for count in counts.values())
+    return counts if any(told) else None

@@ -18,6 +18,8 @@ RequestType = Literal[
     "list_models",
     "chat_completion",
     "chat_completion_stream",
+    "responses",
+    "responses_stream",
     "text_completion",
     "text_completion_stream",
     "embedding",
@@ -44,7 +46,9 @@ class BifrostError(TypedDict):
 
     ``is_bifrost_error`` is true when the fault arose on this side of the
     server. The HTTP status is ``status_code``; without one it is 400 when
-    ``is_bifrost_error`` is false, else 500.
+    ``is_bifrost_error`` is false, else 500. Inside a stream of the Responses
+    API it is OpenAI's ``error`` event as well: ``type`` is ``error``, and
+    ``code``, ``message``, ``param`` and ``sequence_number`` are there.
     """
 
     is_bifrost_error: bool
@@ -52,6 +56,10 @@ class BifrostError(TypedDict):
     status_code: NotRequired[int]
     type: NotRequired[str]
     event_id: NotRequired[str]
+    code: NotRequired[str | None]
+    message: NotRequired[str]
+    param: NotRequired[str | None]
+    sequence_number: NotRequired[int]
     extra_fields: NotRequired[Mapping[str, object]]
 
 
@@ -86,6 +94,16 @@ class ChatRequest(TypedDict):
 
     model: str
     input: Sequence[Document]
+    provider: NotRequired[str]
+    params: NotRequired[Document]
+    fallbacks: NotRequired[Sequence[object]]
+
+
+class ResponsesRequest(TypedDict):
+    """A Bifrost Responses request. ``params`` may hold ``extra_params``."""
+
+    model: str
+    input: str | Sequence[Document]
     provider: NotRequired[str]
     params: NotRequired[Document]
     fallbacks: NotRequired[Sequence[object]]

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .cassette import Recording, Recordings
     from .cassette_store import CassetteStore
     from .cassette_writer import CassetteWriter, Limits
+    from .connection_pool import ConnectionPool
+    from .httptools_transport import HttptoolsTransport
     from .playback import Recut, Timing, as_timing
     from .recorder import AsyncRecordingTransport, Exchange, RecordingTransport, Sink
     from .redaction import Rule
@@ -56,6 +58,7 @@ __all__ = [
     "BodyLike",
     "CassetteStore",
     "CassetteWriter",
+    "ConnectionPool",
     "Cut",
     "CutKind",
     "Endpoint",
@@ -63,6 +66,7 @@ __all__ = [
     "Fault",
     "Finishable",
     "FoldLike",
+    "HttptoolsTransport",
     "Limits",
     "Piece",
     "PlanLike",
@@ -97,8 +101,10 @@ _MODULES: Final = {
     "AsyncReplayTransport": ".replay",
     "CassetteStore": ".cassette_store",
     "CassetteWriter": ".cassette_writer",
+    "ConnectionPool": ".connection_pool",
     "Exchange": ".recorder",
     "Fault": ".scripted_faults",
+    "HttptoolsTransport": ".httptools_transport",
     "Limits": ".cassette_writer",
     "Recording": ".cassette",
     "RecordingTransport": ".recorder",

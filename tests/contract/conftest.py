@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.libraries import LIBRARIES, Library
 from tests.contract.loopback import KEY, MAKERS, Client, Connect
 from tests.contract.wheel import build
 from transports import Endpoint, Timeouts
@@ -25,6 +26,12 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
             return made
 
         yield client
+
+
+@pytest.fixture(params=sorted(LIBRARIES))
+def library(request: pytest.FixtureRequest) -> Library:
+    """Each of the asynchronous transports in turn."""
+    return LIBRARIES[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 INDEPENDENT = ("translate", "transports", "routing")
-PACKAGES = (*INDEPENDENT, "comparison")
+PACKAGES = (*INDEPENDENT, "comparison", "serving")
 MODULES = ("gateway.py", "pytest_plugin.py")
 
 

@@ -106,7 +106,7 @@ def test_it_serves_a_configuration(upstream: Upstream, http: requests.Session, t
         process.terminate()
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
-    assert errors == "warning: $.providers.vllm.keys[0].colour: unknown key\n"
+    assert errors == f"bifrost-vllm: {file}:1: warning: $.providers.vllm.keys[0].colour: unknown key\n"
     assert upstream.request().header("authorization") == "Bearer from-the-environment"
 
 
@@ -161,9 +161,11 @@ def test_a_configuration_with_problems(
     assert status == 2
     if complaints is None:
         assert len(told) == 1
-        assert told[0].startswith(f"bifrost-vllm: {file}: not JSON: ")
+        assert told[0].startswith(f"bifrost-vllm: {file}:1: problem: not JSON: ")
     else:
-        assert told == [f"bifrost-vllm: {complaint}" for complaint in complaints]
+        assert [line for line in told if ": problem: " in line] == [
+            f"bifrost-vllm: {file}:1: problem: {complaint}" for complaint in complaints
+        ]
 
 
 def test_files_that_are_not_there(failed: Failed, tmp_path: Path) -> None:
@@ -246,8 +248,8 @@ def test_it_does_not_listen_beyond_this_machine_unless_told(failed: Failed, host
     status, told = failed("--host", host, "--port", "0")
     assert status == 2
     assert told == [
-        f"bifrost-vllm: refusing to listen on {host or 'every address'}: this gateway does not authenticate "
-        "its clients, so only a loopback address may be used unless --allow-unauthenticated is given"
+        f"bifrost-vllm: refusing to listen on {host or 'every address'}: without client.api_keys everybody "
+        "is let in, so only a loopback address may be used unless --allow-unauthenticated is given"
     ]
 
 

@@ -39,11 +39,13 @@ def run_curl(command: str, url: str, http: requests.Session) -> str:
 
 
 def test_there_are_lines_to_try() -> None:
-    assert (len(TRIED), len(PROGRAMS)) == (6, 2)
+    assert (len(TRIED), len(PROGRAMS)) == (7, 2)
 
 
 @pytest.mark.parametrize(
-    ("command", "shown"), TRIED, ids=["chat", "stream", "error", "models", "model", "unsupported"]
+    ("command", "shown"),
+    TRIED,
+    ids=["chat", "stream", "responses", "error", "models", "model", "unsupported"],
 )
 def test_curl_lines_print_what_is_shown(
     command: str, shown: str, bundled: str, http: requests.Session

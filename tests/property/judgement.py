@@ -2,11 +2,11 @@
 
 import json
 import math
-from typing import Any, get_args
+from typing import Any
 
-from translate import documents
+from translate import OPERATIONS, documents
 from translate.errors import http_status
-from translate.types import BifrostError, RequestType
+from translate.types import BifrostError
 
 
 def same(first: object, second: object) -> bool:
@@ -46,7 +46,7 @@ def assert_well_formed(error: BifrostError) -> None:
         assert isinstance(field.get(name, ""), str), name
     fields = error.get("extra_fields", {})
     assert fields["provider"] == "vllm"
-    assert fields["request_type"] in get_args(RequestType)
+    assert fields["request_type"] in OPERATIONS
     assert 400 <= http_status(error) <= 599
     assert isinstance(error.get("status_code", 400), int)
     wire(error)

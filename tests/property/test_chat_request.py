@@ -159,6 +159,7 @@ def test_any_object_becomes_a_request_or_a_refusal_and_stays_as_it_was(flat: dic
 
 @given(some.anything_as_request | some.json_objects, CALLS)
 @example({"model": "m", "input": [{}], "params": {"reasoning_max_tokens": "x"}}, UNARY)
+@example({"model": "m", "input": [{"role": "user"}], "params": {"tools": [{"type": []}]}}, UNARY)
 def test_any_object_is_planned_or_refused_purely(request: dict[str, object], call: Call) -> None:
     plan_properties(request, call)
 

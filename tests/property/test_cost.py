@@ -13,7 +13,17 @@ from types import FrameType
 import pytest
 
 from routing import forms
-from translate import chat, documents, multipart, sse, transcriptions
+from translate import (
+    chat,
+    completions,
+    documents,
+    embeddings,
+    multipart,
+    rerank,
+    responses,
+    sse,
+    transcriptions,
+)
 from translate.fold import Fold
 from translate.plan import Call, Note
 from transports.base import Reply
@@ -26,6 +36,7 @@ REQUEST: Mapping[str, object] = {
 STREAMED = Call("chat_completion_stream", raw_response=True)
 TRANSCRIBED = Call("transcription_stream", raw_response=True)
 EVENTS = Reply(200, {"content-type": "text/event-stream"})
+STREAMED_RESPONSE = Call("responses_stream", raw_response=True)
 UNKNOWN = Reply(200, {})
 REFUSED = Reply(500, {})
 
@@ -179,6 +190,46 @@ BODIES = [
     frames_after_the_finish, finishes_with_new_fields, silent_frames_with_new_fields, fragments_with_new_fields,
     new_fields_of_a_silent_call, ids_without_names,
 ]  # fmt: skip
+
+
+def texts(n: int) -> bytes:
+    return frame({"index": 0, "text": "x", "logprobs": None}) * (n // 400)
+
+
+def texts_of_many_choices(n: int) -> bytes:
+    return b"".join(frame({"index": i, "text": "x", "finish_reason": "stop"}) for i in range(n // 400))
+
+
+def texts_of_many_choices_in_one_frame(n: int) -> bytes:
+    return frame(
+        *({"index": i, "text": "x", "stop_reason": 1, "finish_reason": "stop"} for i in range(n // 400))
+    )
+
+
+def texts_with_logprobs(n: int) -> bytes:
+    return frame({"index": 0, "text": "x", "logprobs": {"tokens": ["x"], "token_logprobs": [None]}}) * (
+        n // 400
+    )
+
+
+def texts_after_the_finish(n: int) -> bytes:
+    return frame({"index": 0, "text": "x", "finish_reason": "stop", "token_ids": [1]}) * (n // 400)
+
+
+def last_texts_with_new_fields(n: int) -> bytes:
+    return b"".join(
+        frame({"index": 0, "text": "x", "finish_reason": "stop", f"field_{i}": i}) for i in range(n // 400)
+    )
+
+
+def silent_frames_with_new_top_fields(n: int) -> bytes:
+    return b"".join(frame({"index": 0, "text": None}, **{f"top_{i}": i}) for i in range(n // 400))
+
+
+TEXTS = [
+    texts, texts_of_many_choices, texts_of_many_choices_in_one_frame, texts_with_logprobs, texts_after_the_finish,
+    last_texts_with_new_fields, silent_frames_with_new_top_fields,
+]  # fmt: skip
 SIZE = 200_000
 ALMOST_TWICE = 2.2
 
@@ -202,6 +253,90 @@ def test_twice_the_stream_is_at_most_twice_the_work(head: Reply, body: Callable[
         return work(lambda: fed(chat.fold(REQUEST, head, STREAMED), pieces))
 
     assert folded(2 * SIZE) <= ALMOST_TWICE * folded(SIZE)
+
+
+def calls_told_by_turns(n: int) -> bytes:
+    begun = b"".join(fragment(index=i, id=f"c{i}", function={"name": "f", "arguments": "{"}) for i in (0, 1))
+    turns = b"".join(fragment(index=i, function={"arguments": "x"}) for i in (0, 1))
+    return begun + turns * (n // 400)
+
+
+def thoughts_and_texts_by_turns(n: int) -> bytes:
+    turns = [{"reasoning": "a"}, {"content": "b"}, {"refusal": "c"}]
+    return b"".join(frame({"index": 0, "delta": delta}) for delta in turns) * (n // 400)
+
+
+def tokens(n: int) -> bytes:
+    token = {"token": "x", "logprob": -1, "bytes": [120], "top_logprobs": []}
+    spoken = frame(
+        {"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [token]}, "token_ids": [1]}
+    )
+    return spoken * (n // 400)
+
+
+def many_tokens_in_one_frame(n: int) -> bytes:
+    token = {"token": "a", "logprob": -1}
+    entry = {
+        "index": 0,
+        "delta": {"reasoning": "b", "content": "ab"},
+        "logprobs": {"content": [token] * (n // 40)},
+    }
+    return frame(entry)
+
+
+@pytest.mark.usefixtures("counted_notes")
+@pytest.mark.parametrize(
+    "body",
+    [*BODIES, calls_told_by_turns, thoughts_and_texts_by_turns, tokens, many_tokens_in_one_frame],
+    ids=lambda body: body.__name__,
+)
+def test_twice_the_streamed_response_is_at_most_twice_the_work(body: Callable[[int], bytes]) -> None:
+    def folded(size: int) -> int:
+        pieces = in_pieces(body(size) + b"data: [DONE]\n\n", 64)
+        return work(lambda: fed(responses.fold(REQUEST, EVENTS, STREAMED_RESPONSE), pieces))
+
+    assert folded(2 * SIZE) <= ALMOST_TWICE * folded(SIZE)
+
+
+ITEMS: Mapping[str, list[object]] = {
+    "thoughts": [{"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]}],
+    "texts": [{"role": "assistant", "content": "x"}],
+    "calls": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}],
+    "turns": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}],
+}
+
+
+@pytest.mark.parametrize("items", ITEMS.values(), ids=list(ITEMS))
+def test_twice_the_input_is_at_most_twice_the_work(items: list[object]) -> None:
+    def planned(count: int) -> int:
+        request = {"model": "m", "input": items * count}
+        return work(lambda: responses.plan(request, STREAMED_RESPONSE))
+
+    assert planned(4_000) <= ALMOST_TWICE * planned(2_000)
+
+
+def test_twice_the_tools_are_at_most_twice_the_work() -> None:
+    def planned(count: int) -> int:
+        tools = [{"type": "function", "name": f"f{i}"} for i in range(count)]
+        params = {"tools": tools, "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": tools}}
+        request = {"model": "m", "input": "hi", "params": params}
+        return work(lambda: responses.plan(request, STREAMED_RESPONSE))
+
+    assert planned(4_000) <= ALMOST_TWICE * planned(2_000)
+
+
+TEXT: Mapping[str, object] = {"provider": "vllm", "model": "m", "input": ["hi", [1, 2]], "params": {"n": 2}}
+STREAMED_TEXT = Call("text_completion_stream", raw_response=True)
+
+
+@pytest.mark.usefixtures("counted_notes")
+@pytest.mark.parametrize("body", TEXTS, ids=lambda body: body.__name__)
+def test_twice_the_streamed_text_is_at_most_twice_the_work(body: Callable[[int], bytes]) -> None:
+    def folded(size: int) -> int:
+        pieces = in_pieces(body(size), 64)
+        return work(lambda: fed(completions.fold(TEXT, EVENTS, STREAMED_TEXT), pieces))
+
+    assert folded(SIZE) <= ALMOST_TWICE * folded(SIZE // 2)
 
 
 @pytest.mark.parametrize("body", [one_event, event_of_many_lines, bare_json, comments, spaces])
@@ -263,6 +398,79 @@ def test_what_a_fold_keeps_does_not_grow_with_the_stream(body: Callable[[int], b
         return state(fold, set())
 
     assert kept(1_600_000) <= 1.1 * kept(800_000) + 5_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        texts,
+        texts_with_logprobs,
+        texts_after_the_finish,
+        last_texts_with_new_fields,
+        silent_frames_with_new_top_fields,
+    ],
+    ids=lambda body: body.__name__,
+)
+def test_what_a_fold_of_text_keeps_does_not_grow_with_the_stream(body: Callable[[int], bytes]) -> None:
+    def kept(size: int) -> int:
+        fold = completions.fold(TEXT, EVENTS, Call("text_completion_stream"))
+        for part in in_pieces(body(size), 4096):
+            fold.feed(part)
+        return state(fold, set())
+
+    assert kept(800_000) <= 1.1 * kept(400_000) + 5_000
+
+
+def vectors(count: int, numbers: int, as_text: bool = False) -> Reply:
+    embedding: object = "AACAPwAAIMA=" * (numbers // 2) if as_text else [-0.125] * numbers
+    rows = [{"index": index, "object": "embedding", "embedding": embedding} for index in range(count)]
+    return Reply(200, {}, json.dumps({"data": rows, "usage": {"total_tokens": count}}).encode())
+
+
+def embedded(reply: Reply, verbatim: bool, encoding: str = "float") -> int:
+    asked = {"model": "m", "input": ["a"], "params": {"encoding_format": encoding}}
+    call = Call("embedding", verbatim=verbatim)
+    return work(lambda: documents.encode(embeddings.parse(asked, reply, 0, call)))
+
+
+@pytest.mark.usefixtures("counted_notes")
+@pytest.mark.parametrize("verbatim", [False, True], ids=["lists", "verbatim"])
+@pytest.mark.parametrize("as_text", [False, True], ids=["numbers", "base64"])
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_twice_the_vectors_are_at_most_twice_the_work(encoding: str, as_text: bool, verbatim: bool) -> None:
+    for first, second in (
+        (vectors(400, 4, as_text), vectors(800, 4, as_text)),
+        (vectors(4, 2000, as_text), vectors(4, 4000, as_text)),
+    ):
+        assert embedded(second, verbatim, encoding) <= ALMOST_TWICE * embedded(first, verbatim, encoding)
+
+
+def test_numbers_that_nobody_reads_cost_no_work() -> None:
+    assert embedded(vectors(16, 1024), verbatim=True) == embedded(vectors(16, 2), verbatim=True) <= 1000
+    assert embedded(vectors(16, 1024), verbatim=False) >= 16 * 1024
+
+
+@pytest.mark.usefixtures("counted_notes")
+def test_twice_the_ranking_is_at_most_twice_the_work() -> None:
+    def ranked(count: int) -> int:
+        asked = {
+            "model": "m",
+            "query": "q",
+            "documents": [{"text": "a", "id": index} for index in range(count)],
+        }
+        rows = [{"index": index, "relevance_score": index % 7} for index in range(count)]
+        reply = Reply(200, {}, json.dumps({"results": rows}).encode())
+        return work(lambda: documents.encode(rerank.parse(asked, reply, 0, Call("rerank"))))
+
+    assert ranked(2000) <= ALMOST_TWICE * ranked(1000)
+
+
+@pytest.mark.parametrize(
+    "value", [b"[" * 2_000_000, b'{"a":' * 500_000, b"[[]," * 500_000, b'"' + b"\\" * 2_000_001]
+)
+def test_what_never_ends_is_refused_at_once(value: bytes) -> None:
+    reply = Reply(200, {}, b'{"data":[{"embedding":[%b' % value)
+    assert embedded(reply, verbatim=True) <= 10 * len(reply.body)
 
 
 def test_what_a_refused_stream_keeps_is_bounded() -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
@@ -101,6 +102,31 @@ def test_frames_that_are_alike(frames: bytes, done: bool, choices: int) -> None:
     short = said_by([body], asked=request(choices), call=VERBATIM)
     assert as_bytes(short) == as_bytes(plain)
     assert short == plain  # an encoded chunk reads like the other
+
+
+ALIKE = b'data: {"id":"i","choices":[{"index":0,"delta":{"content":"%b"}}]%b}\n\n'
+USED = b',"usage":{"total_tokens":1}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(ALIKE % (b"a", b"") + ALIKE % (b"\xff", b""), id="words that are no text"),
+        pytest.param(ALIKE % (b"a", b"") + ALIKE % (b"\xed\xa0\x80", b""), id="a surrogate in UTF-8"),
+        pytest.param(ALIKE % (b"a", b"") + ALIKE % (b"\\ud83d", b""), id="a lone surrogate"),
+        pytest.param(ALIKE % (b"a", b"") + ALIKE % (b"\x01", b""), id="a control character"),
+        pytest.param(ALIKE % (b"a", b"") + ALIKE % (b'b","content":"c', b""), id="a member twice"),
+        pytest.param(
+            ALIKE % (b"a", USED)
+            + b'data: {"choices":[],"usage":{"total_tokens":2}}\n\n'
+            + ALIKE % (b"b", USED),
+            id="usage that changes and changes back",
+        ),
+    ],
+)
+def test_words_that_are_not_like_the_others(body: bytes) -> None:
+    body += DONE
+    assert as_bytes(said_by([body], call=VERBATIM)) == as_bytes(said_by([body]))
 
 
 @given(some.any_streams, some.heads, some.cuts, some.calls(streaming=True))
