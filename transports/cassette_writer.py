@@ -87,6 +87,7 @@ class CassetteWriter:
             raise PermissionError(13, "Permission denied")
         self._tally: Counter[Outcome] = Counter()
         self._waiting: list[Exchange] = []
+        self._learned: list[str] = []
         self._unwritten_bytes = 0
         self._lock = threading.Lock()
         self._something_waits = threading.Event()
@@ -143,6 +144,11 @@ class CassetteWriter:
         if not fits:
             self._count("queue full")
 
+    def learn(self, secrets: Sequence[str]) -> None:
+        """From now on, these are secrets, too."""
+        with self._lock:
+            self._learned += secrets
+
     def outgrown(self) -> None:
         self._count("too large")
 
@@ -181,7 +187,9 @@ class CassetteWriter:
             except Exception as error:  # a transport gave what is no exchange
                 outcomes.append(("error", type(error).__name__))
         try:
-            pickle.dump(recordings, self._process.stdin)
+            with self._lock:
+                learned, self._learned = self._learned, []
+            pickle.dump((learned, recordings), self._process.stdin)
             self._process.stdin.flush()
             answers: list[tuple[Outcome, str]] = pickle.load(self._process.stdout)  # noqa: S301 - our own
             outcomes += answers
@@ -221,7 +229,8 @@ def write_what_comes() -> None:
     with suppress(EOFError, OSError, pickle.UnpicklingError):  # the process that started this one is gone
         store = CassetteStore(*pickle.load(source))  # noqa: S301 - from that process
         while True:
-            recordings = pickle.load(source)  # noqa: S301
+            learned, recordings = pickle.load(source)  # noqa: S301
+            store.learn(learned)
             pickle.dump([_stored(store, *recording) for recording in recordings], answers)
             answers.flush()
 

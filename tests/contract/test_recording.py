@@ -159,6 +159,14 @@ def test_an_exchange_with_a_secret_is_refused_and_told_of_once(
     assert len(Recordings.load(tmp_path)) == 1
 
 
+def test_secrets_can_be_learned(tmp_path: Path) -> None:
+    with recorded(tmp_path) as writer:
+        writer.learn(["sk-new-1"])
+        for text in ("sk-new-1", KEY, "sk-new-2"):
+            writer.put(exchange()._replace(pieces=(Piece(text.encode(), 1),)))
+    assert writer.tally == {"holds a secret": 2, "written": 1}
+
+
 def test_what_is_too_large_is_not_wanted(tmp_path: Path) -> None:
     with recorded(tmp_path, limits=Limits(exchange_bytes=20)) as writer:
         assert POST.body is not None
