@@ -1,4 +1,4 @@
-"""What a configuration holds that no recording may."""
+"""What a configuration holds that may be in no recording."""
 
 import re
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ _CREDENTIAL: Final = re.compile(r"authori[sz]ation|key|token|secret|cookie", re.
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def of(config: Config) -> tuple[str, ...]:
-    """What a configuration holds that nobody else may read: keys, credentials, and where the servers are."""
-    return tuple(dict.fromkeys(filter(None, _secrets(config))))
+def texts(config: Config) -> tuple[str, ...]:
+    """Its secrets, the credentials among its headers and addresses, and where its servers are."""
+    return tuple(dict.fromkeys(filter(None, _texts(config))))
 
 
-def _secrets(config: Config) -> Iterator[str]:
+def _texts(config: Config) -> Iterator[str]:
+    yield from config.secrets
     for name, value in config.network.extra_headers.items():
         if _CREDENTIAL.search(name):
             yield value
     for key in config.keys:
-        yield key.value
         try:
             address = urlsplit(key.url)
             yield address.password or ""

@@ -1,4 +1,4 @@
-"""Keeping the values of keys out of what clients read."""
+"""Keeping secrets out of what the client reads."""
 
 import json
 from collections.abc import Mapping

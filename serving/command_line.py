@@ -95,7 +95,7 @@ def _serve(program: Program, options: argparse.Namespace) -> int:
     if options.workers > 1:
         return _serve_in_processes(program, make, options)
     with writer or nullcontext(), asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-        return runner.run(_run(program, make, source, options))
+        return runner.run(_run(program, make, source, options, writer))
 
 
 def _application(
@@ -148,7 +148,11 @@ async def _worker(program: Program, make: Callable[[], web.Application], file: P
 
 
 async def _run(
-    program: Program, make: Callable[[], web.Application], source: str, options: argparse.Namespace
+    program: Program,
+    make: Callable[[], web.Application],
+    source: str,
+    options: argparse.Namespace,
+    writer: transports.CassetteWriter | None,
 ) -> int:
     stop = asyncio.Event()
     app = make()
@@ -157,7 +161,7 @@ async def _run(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         if options.config is not None:
-            loop.add_signal_handler(signal.SIGHUP, _reread, program, app, options.config)
+            loop.add_signal_handler(signal.SIGHUP, _reread, program, app, options.config, writer)
     async with AsyncExitStack() as running:
         try:
             bound = await running.enter_async_context(program.listening(app, options.host, options.port))
@@ -169,12 +173,16 @@ async def _run(
     return 0
 
 
-def _reread(program: Program, app: web.Application, file: Path) -> None:
+def _reread(
+    program: Program, app: web.Application, file: Path, writer: transports.CassetteWriter | None
+) -> None:
     """Read the configuration again; a bad one changes nothing."""
     config = configuration(file)
     if config is None:
         log.error("the configuration was not reloaded")
     else:
+        if writer is not None:
+            writer.learn(confidential.texts(config))
         program.reconfigure(app, config)
         log.info("the configuration was reloaded: %s", _counted(config.keys, "key"))
 
@@ -198,7 +206,7 @@ def _writer(options: argparse.Namespace, config: settings.Config) -> transports.
     limits = transports.Limits(sample=options.record_sample, total_bytes=options.record_max_mb * _MB)
     try:
         return transports.CassetteWriter(
-            options.record, options.record_redact, confidential.of(config), limits
+            options.record, options.record_redact, confidential.texts(config), limits
         )
     except OSError as error:
         raise UnusableError(f"{options.record}: {error.strerror}") from error

@@ -79,4 +79,4 @@ def test_its_program_records_and_replays(
     assert isinstance(plan, translate.Plan)
     assert names["replay"].send(plan).cut == transports.Cut("read", "connection reset")
     assert names["replay"].send(plan).body == recording.body
-    assert confidential.of(gateway.RECORDED) == ("recorded.invalid",)
+    assert confidential.texts(gateway.RECORDED) == ("recorded.invalid",)
