@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from aiohttp import web
 
-from .layers import check, comparison, secrets, settings, translate, transports
+from .layers import check, comparison, confidential, settings, translate, transports
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
 access: Final = logging.getLogger("bifrost_vllm.access")
@@ -188,7 +188,9 @@ def _recordings(options: argparse.Namespace) -> transports.Recordings | None:
 def _writer(options: argparse.Namespace, config: settings.Config) -> transports.CassetteWriter:
     limits = transports.Limits(sample=options.record_sample, total_bytes=options.record_max_mb * _MB)
     try:
-        return transports.CassetteWriter(options.record, options.record_redact, secrets.of(config), limits)
+        return transports.CassetteWriter(
+            options.record, options.record_redact, confidential.of(config), limits
+        )
     except OSError as error:
         raise UnusableError(f"{options.record}: {error.strerror}") from error
 

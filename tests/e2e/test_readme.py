@@ -26,7 +26,7 @@ ADDRESS = "http://127.0.0.1:8080"
 
 @pytest.fixture
 def bundled(serve: Serve) -> str:
-    return serve(gateway.RECORDED, Recordings.load(gateway.BUNDLED))
+    return serve(gateway.RECORDED, Recordings.load(gateway.BUNDLED).newest())
 
 
 def run_curl(command: str, url: str, http: requests.Session) -> str:

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from routing.confidential import of
 from routing.config import Config, Key, Network
-from routing.secrets import hide, of
+from routing.secrets import hide
 
 
 @pytest.mark.parametrize(
