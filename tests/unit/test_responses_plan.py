@@ -676,7 +676,7 @@ def test_what_cannot_be_carried_is_refused_with_its_place(
         ({"model": "", "input": "hi"}, "model is required", "model"),
         ({"model": "m", "input": "hi", "params": []}, "params must be an object", "params"),
         ({"model": "m", "input": [{"role": "user", "content": b"x"}]}, "input[0].content must be text or an array of parts, got bytes", "input[0].content"),
-        ({"model": "m", "input": [USER, {**USER, "content": [{"type": "text", "text": "x", "odd": {1}}]}], "params": {"instructions": "i"}}, "the request is not JSON: a value of type set is not JSON", "input[1].content[0].odd"),
+        ({"model": "m", "input": [USER, {**USER, "content": [{"type": "text", "text": "x", "odd": object()}]}], "params": {"instructions": "i"}}, "the request is not JSON: a value of type object is not JSON", "input[1].content[0].odd"),
         ({"model": "m", "input": "hi", "params": {"top_k": object()}}, "the request is not JSON: a value of type object is not JSON", "top_k"),
     ],
 )  # fmt: skip
