@@ -85,6 +85,7 @@ class Floor:
 class _Body(NamedTuple):
     content_type: str
     data: bytes
+    rest: tuple[bytes, ...] = ()
 
 
 class _Plan(NamedTuple):

@@ -25,6 +25,9 @@ _ROLES: Final[Mapping[str, str]] = {
     "system": "system",
     "developer": "system",
 }
+_HINTS: Final[Mapping[str, str]] = {
+    "item_reference": ": nothing is stored here, send the item itself, as clients do with store: false"
+}
 _ITEM_KEYS: Final = ("type", "id", "status")  # what the provider says of an item; a chat has no place for it
 _ITEMS_OF_THEIR_OWN: Final = ("tool_calls", "reasoning", "reasoning_content", "reasoning_details")
 _TOOL_MESSAGE_KEYS: Final = ("role", "tool_call_id", "content")
@@ -143,7 +146,10 @@ def _take(item: object, place: str, chat: _Chat, notes: list[Note]) -> Failure |
     take = _ITEMS.get(kind) if isinstance(kind, str) else None
     if take is None:
         shown = kind if isinstance(kind, str) else documents.type_name(kind)
-        return invalid(f"input items of type {shown} are not supported by vllm provider", f"{place}.type")
+        hint = _HINTS.get(shown, "")
+        return invalid(
+            f"input items of type {shown} are not supported by vllm provider{hint}", f"{place}.type"
+        )
     return take(item, place, chat, notes)
 
 

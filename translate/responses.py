@@ -42,7 +42,12 @@ def plan(request: Document, call: Call) -> Plan | Failure:
     bridged = _bridged(request)
     if isinstance(bridged, Failure):
         return errors.stamp(bridged, call, request_model(request))
-    return chat.plan(bridged.request, call)
+    outcome = chat.plan(bridged.request, call)
+    items = documents.encode({"input": request.get("input")}) if isinstance(outcome, Failure) else b""
+    if isinstance(items, documents.Malformed):  # a chat would name the place in its messages
+        failure = errors.invalid(f"the request is not JSON: {items.reason}", items.place)
+        return errors.stamp(failure, call, request_model(request))
+    return outcome
 
 
 def noted(request: Document, call: Call) -> Sequence[Note]:

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import openai
 import pytest
 import requests
 from openai import OpenAI
+from pydantic import BaseModel
 
 from recording import dialogues
 from recording.server import Server, serving
@@ -26,6 +27,11 @@ NO_THOUGHT: Final = {"chat_template_kwargs": {"enable_thinking": False}}
 WEATHER: Final[Any] = dialogues.WEATHER
 WITHIN_S: Final = 20.0
 TOKENS: Final = 900
+
+
+class City(BaseModel):
+    model_config = {"extra": "forbid"}
+    city: Literal["Paris", "Rome"]
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +133,79 @@ def test_structured_output(client: OpenAI) -> None:
     assert json.loads(answer.choices[0].message.content or "") == {"city": "Paris"}
 
 
+def flat(tool: Any) -> Any:
+    """A tool as the Responses API has it."""
+    return {"type": "function", **tool["function"]}
+
+
+def test_a_response(client: OpenAI) -> None:
+    response = client.responses.create(model=MODEL, input="Hello", temperature=0)
+    assert response.output_text == "\n\nHello! How can I help you today?"
+    thought, _message = response.output
+    assert thought.type == "reasoning"
+    assert thought.content is not None
+    assert [part.text for part in thought.content] == ["\nThe user greets me. I greet back.\n"]
+    assert response.usage is not None
+    assert 0 < response.usage.output_tokens_details.reasoning_tokens < response.usage.output_tokens
+
+
+def test_a_streamed_response_cut_by_length(client: OpenAI) -> None:
+    events = list(
+        client.responses.create(
+            model=MODEL, input="Hello", temperature=0, max_output_tokens=18, top_logprobs=1, stream=True
+        )
+    )
+    last = events[-1]
+    assert last.type == "response.incomplete"
+    assert "\n\nHello! How can I help you today?".startswith(last.response.output_text)
+    (message,) = [item for item in last.response.output if item.type == "message"]
+    (text,) = [part for part in message.content if part.type == "output_text"]
+    assert "".join(token.token for token in text.logprobs or ()) == text.text != ""
+
+
+def test_a_response_of_a_form(client: OpenAI) -> None:
+    response = client.responses.parse(
+        model=MODEL, input="Give me Paris as JSON.", temperature=0, text_format=City, max_output_tokens=60
+    )
+    assert response.output_parsed == City(city="Paris")
+
+
+def test_a_loop_of_responses_and_tools(client: OpenAI) -> None:
+    conversation: list[Any] = [{"role": "user", "content": "What is the weather in Paris?"}]
+    asked: dict[str, Any] = {
+        "model": MODEL,
+        "temperature": 0,
+        "tools": [flat(WEATHER)],
+        "extra_body": NO_THOUGHT,
+    }
+    with client.responses.stream(input=conversation, **asked) as events:
+        response = events.get_final_response()
+    (call,) = [item for item in response.output if item.type == "function_call"]
+    assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Paris"})
+    result: dict[str, Any] = {
+        "type": "function_call_output",
+        "call_id": call.call_id,
+        "output": '{"celsius": 18, "sky": "clear"}',
+    }
+    conversation += [*response.output, result]
+    with client.responses.stream(input=conversation, **asked) as events:
+        deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+        response = events.get_final_response()
+    assert response.output_text == "".join(deltas) == "It is 18 degrees and clear in Paris."
+
+
+def test_a_thought_is_fed_back(client: OpenAI) -> None:
+    question: Any = {"role": "user", "content": "What is the capital of France?"}
+    response = client.responses.create(model=MODEL, input=[question], temperature=0)
+    conversation: Any = [question, *response.output, {"role": "user", "content": "And of Italy?"}]
+    again = client.responses.create(
+        model=MODEL, input=conversation, max_output_tokens=1, extra_body={"return_prompt_text": True}
+    )
+    fields: Any = again.to_dict()["extra_fields"]
+    prompt = fields["chat_completion"]["prompt_text"]
+    assert "France is a country. Its capital is Paris.\n" in prompt.partition("</think>")[0]
+
+
 def test_models_and_errors(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["vllm/tiny/chat"]
     with pytest.raises(openai.NotFoundError, match="does not exist"):
@@ -150,6 +229,7 @@ def wait_until(server: Server, count: int) -> None:
 CLIENT: Final = """
 import sys
 from openai import OpenAI
+from pydantic import BaseModel
 client = OpenAI(base_url=sys.argv[1], api_key="unused")
 answer = client.chat.completions.create(
     model="vllm/tiny/chat", messages=[{"role": "user", "content": "Hello"}], max_completion_tokens=int(sys.argv[3]),

@@ -592,7 +592,7 @@ def test_what_a_client_sends_for_hello_is_what_a_chat_sends() -> None:
 
 
 REFUSED_ITEMS = [
-    "item_reference", "computer_call", "computer_call_output", "web_search_call", "file_search_call", "custom_tool_call",
+    "computer_call", "computer_call_output", "web_search_call", "file_search_call", "custom_tool_call",
     "custom_tool_call_output", "code_interpreter_call", "local_shell_call", "mcp_call", "mcp_list_tools",
     "image_generation_call", "tool_search_call", "additional_tools", "compaction", "program",
 ]  # fmt: skip
@@ -613,6 +613,7 @@ def test_items_that_a_chat_cannot_hold(kind: str) -> None:
         ({"input": {"role": "user"}}, "input must be text or an array of items, got an object", "input"),
         ({"input": ["hi"]}, "input[0] must be an object, got text", "input[0]"),
         ({"input": [{"id": "msg_1"}]}, "input[0] has neither a type nor a role", "input[0].type"),
+        ({"input": [USER, {"type": "item_reference", "id": "rs_1"}]}, "input items of type item_reference are not supported by vllm provider: nothing is stored here, send the item itself, as clients do with store: false", "input[1].type"),
         ({"input": [{"type": 5}]}, "input items of type a number are not supported by vllm provider", "input[0].type"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role must be user, assistant, system or developer", "input[0].role"),
         ({"input": [{"type": "message"}]}, "input[0].role must be user, assistant, system or developer", "input[0].role"),
@@ -676,6 +677,7 @@ def test_what_cannot_be_carried_is_refused_with_its_place(
         ({"model": "", "input": "hi"}, "model is required", "model"),
         ({"model": "m", "input": "hi", "params": []}, "params must be an object", "params"),
         ({"model": "m", "input": [{"role": "user", "content": b"x"}]}, "input[0].content must be text or an array of parts, got bytes", "input[0].content"),
+        ({"model": "m", "input": [USER, {**USER, "content": [{"type": "text", "text": "x", "odd": object()}]}], "params": {"instructions": "i"}}, "the request is not JSON: a value of type object is not JSON", "input[1].content[0].odd"),
         ({"model": "m", "input": "hi", "params": {"top_k": object()}}, "the request is not JSON: a value of type object is not JSON", "top_k"),
     ],
 )  # fmt: skip
