@@ -97,7 +97,9 @@ _LISTING_S: Final = 30.0  # one server that hangs must not hide the models of al
 _GLANCE: Final = 65_536  # bytes of a body that is read although its request is not supported
 _BODY_S: Final = 120.0  # a body that takes longer is not waited for
 GRACE_S: Final = 20.0
-_LAST_WORDS_S: Final = 2.0  # for errors to those that ran on; aiohttp waits twice, Kubernetes kills after 30 s
+_LAST_WORDS_S: Final = (
+    2.0  # for errors to those that ran on; aiohttp waits twice, Kubernetes kills after 30 s
+)
 _INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_error=True)
 _STOPPING: Final = errors.rejected(
     "the gateway is shutting down", 503, error_type="server_shutdown", is_bifrost_error=True

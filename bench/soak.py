@@ -37,7 +37,7 @@ DOCS: Final = ROOT / "docs" / "soak.md"
 BEGIN: Final = "<!-- written by python -m bench.soak: begin -->"
 END: Final = "<!-- written by python -m bench.soak: end -->"
 
-TICK_S: Final = 0.1
+TICK_S: Final = 0.25
 SILENCE_S: Final = 30.0
 """After so long without a byte, a request counts as not answered. The gateway is told to give up far earlier."""
 
@@ -241,10 +241,7 @@ async def _soaked(seconds: float, streams: int) -> tuple[list[str], bool]:
         f"| memory, {WARM[0]:.0%} to {WARM[1]:.0%} of the time | {warm:.1f} MB |",
         f"| memory, {LATE[0]:.0%} to {LATE[1]:.0%} of the time | {late:.1f} MB |",
         f"| back at rest after | {drained_s:.1f} s |",
-        *(
-            f"| {what} | {'yes' if good else f'**no**: {detail}'} |"
-            for what, good, detail in checks
-        ),
+        *(f"| {what} | {'yes' if good else f'**no**: {detail}'} |" for what, good, detail in checks),
     ]
     return lines, all(good for _, good, _ in checks)
 

@@ -53,5 +53,5 @@ class Runner(web.AppRunner):
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
-            **made._kwargs,  # noqa: SLF001 - what was given to this runner
+            **made._kwargs,
         )

@@ -14,6 +14,7 @@ import requests
 
 import gateway
 from routing.config import Config, Key
+from routing.settings import Selection
 from tests.e2e.conftest import Serve
 from tests.e2e.loopback import (
     ASK,
@@ -234,7 +235,7 @@ def test_a_body_that_does_not_come(loop_thread: LoopThread, upstream: Upstream) 
 def test_what_is_no_http_is_not_echoed(url: str, request_bytes: bytes) -> None:
     head, _, body = exchanged(url, request_bytes).partition(b"\r\n\r\n")
     assert b"canary" not in head + body
-    assert b"Content-Type: application/json" in head
+    assert b"content-type: application/json" in head
     assert json.loads(body) == {
         "is_bifrost_error": False,
         "status_code": 400,
@@ -261,13 +262,14 @@ def test_what_is_framed_in_ways_not_spoken_here(
 ) -> None:
     upstream.always_answers(reply(COMPLETION))
     answer = exchanged(url, request_bytes)
-    assert statuses(answer) == [b"%d" % status]
+    assert answer.split(b" ", 2)[1] == b"%d" % status
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["status_code"] == status
     assert upstream.seen == []
 
 
 def test_health_tells_which_keys_rest(serve: Serve, upstream: Upstream, http: requests.Session) -> None:
-    url = serve(Config((Key("k", "k", url=upstream.url, models=("*",)),)))
+    keys = (Key("k", "k", url=upstream.url, models=("*",)),)
+    url = serve(Config(keys, selection=Selection(cooldown_s=60)))
     upstream.answers(reply({"error": {"message": "no", "type": "x", "code": 401}}, 401))
     assert http.post(url + CHAT, json=ASK).status_code in {401, 502}
     assert http.get(f"{url}/health").json() == {"status": "ok", "keys": [{"name": "k", "status": "resting"}]}
