@@ -37,9 +37,9 @@ DOCS: Final = ROOT / "docs" / "soak.md"
 BEGIN: Final = "<!-- written by python -m bench.soak: begin -->"
 END: Final = "<!-- written by python -m bench.soak: end -->"
 
-TICK_S: Final = 0.25
+TICK_S: Final = 0.1
 SILENCE_S: Final = 30.0
-"""After so long without a byte, a request counts as not answered. The gateway is told to give up far earlier."""
+"""After so long without a byte a request counts as not answered. The gateway gives up far earlier."""
 
 LEAVE: Final = 0.3
 WHOLE: Final = 0.1
@@ -357,7 +357,7 @@ def _sockets(pid: int) -> int:
     number = 0
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            number += os.readlink(entry).startswith("socket:")
+            number += str(entry.readlink()).startswith("socket:")
         except OSError:  # closed meanwhile
             continue
     return number

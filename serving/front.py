@@ -1,4 +1,4 @@
-"""aiohttp's server, with its own errors in our words: what is no HTTP gets JSON, and none of its bytes back."""
+"""aiohttp's server, with its own errors in our words: JSON, and no bytes of the client's."""
 
 import json
 from typing import Final
