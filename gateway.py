@@ -48,6 +48,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving import command_line
     from serving import uplink as uplinks
     from serving.admission import Admission, FullError
+    from serving.front import Runner
     from serving.metrics import CONTENT_TYPE, Metrics
     from serving.observation import Observation, Observer
     from serving.uplink import Uplink
@@ -76,6 +77,7 @@ else:  # installed
     from .serving import command_line
     from .serving import uplink as uplinks
     from .serving.admission import Admission, FullError
+    from .serving.front import Runner
     from .serving.metrics import CONTENT_TYPE, Metrics
     from .serving.observation import Observation, Observer
     from .serving.uplink import Uplink
@@ -93,8 +95,15 @@ _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"
 _COMMENT: Final = b": keep-alive\n\n"
 _LISTING_S: Final = 30.0  # one server that hangs must not hide the models of all others for long
 _GLANCE: Final = 65_536  # bytes of a body that is read although its request is not supported
-GRACE_S: Final = 12.0  # aiohttp waits twice that long, Kubernetes kills after 30 s
+_BODY_S: Final = 120.0  # a body that takes longer is not waited for
+GRACE_S: Final = 20.0
+_LAST_WORDS_S: Final = (
+    2.0  # for errors to those that ran on; aiohttp waits twice, Kubernetes kills after 30 s
+)
 _INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_error=True)
+_STOPPING: Final = errors.rejected(
+    "the gateway is shutting down", 503, error_type="server_shutdown", is_bifrost_error=True
+)
 
 
 class Route(NamedTuple):
@@ -179,6 +188,10 @@ class Gateway:
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
         self._admission = Admission(config.concurrency)
         self._connect: uplinks.Connect
+        self.running: Final[set[asyncio.Task[object]]] = set()
+        self.stopping = False
+        self.grace_s = GRACE_S
+        self.body_s = _BODY_S
         self.configure(config)
 
     def configure(self, config: settings.Config) -> None:
@@ -203,6 +216,14 @@ class Gateway:
         """While the application runs, requests go to the servers."""
         async with uplinks.connections(self.config.network, self._transport) as self._connect:
             yield
+
+    async def finish(self, _app: web.Application) -> None:
+        """Let what runs come to its end; what is not there in time ends with an error."""
+        if self.running:
+            await asyncio.wait(set(self.running), timeout=self.grace_s)
+        self.stopping = True
+        for task in self.running:
+            task.cancel()
 
     def replaying(self, replay: transports.AsyncReplayTransport) -> None:
         """From now on, requests are answered from recordings."""
@@ -336,9 +357,12 @@ class Gateway:
         if (request.content_length or 0) > limit:
             return _too_large(limit)
         try:
-            if route.form:
-                return await _form(request, limit)
-            body = await request.read()
+            async with asyncio.timeout(self.body_s):
+                if route.form:
+                    return await _form(request, limit)
+                body = await request.read()
+        except TimeoutError:
+            return _client_fault(f"the request body did not come within {self.body_s:g} s", 408)
         except web.RequestPayloadError as error:
             return errors.rejected("invalid compressed request body", 400, cause=str(error))
         return _flat(body)
@@ -458,6 +482,13 @@ class Gateway:
                 return await relay.failed(_given_up(step, inquiry), _job_of(step, tried))
         except ConnectionResetError:  # the client left
             raise
+        except asyncio.CancelledError:  # so it did, or there is no more time
+            if not (self.stopping and relay.response.prepared):
+                raise
+            _uncancel()
+            with suppress(RuntimeError):  # the stream was at its end already
+                await relay.failed(_STOPPING, None)
+            return relay.response
         except Exception:
             if not relay.response.prepared:
                 raise
@@ -615,6 +646,11 @@ async def _converse(job: Job) -> translate.Document | Failure:
     return await transports.run_async(job.way, translate.converse(job.operation, job.document, job.call))
 
 
+def _uncancel() -> None:
+    if (task := asyncio.current_task()) is not None:
+        task.uncancel()
+
+
 def _moment() -> attempts.Moment:
     return attempts.Moment(time.monotonic(), random.random(), random.random())  # noqa: S311 - load, not secrets
 
@@ -726,14 +762,23 @@ def _observing(gateway: Gateway) -> Middleware:
         observer, active = gateway.observer, {"method": seen.method}
         gateway.metrics.add("bifrost_active_requests", active)
         client_left = True
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        gateway.running.add(task)
         try:
-            response = await handler(request)
+            try:
+                response = await handler(request)
+            except asyncio.CancelledError:
+                if not gateway.stopping:
+                    raise
+                _uncancel()
+                response = _failed(_STOPPING, seen)
             client_left = False
             seen.status = response.status
             if isinstance(response, web.Response) and isinstance(response.body, bytes):
                 seen.bytes_out = len(response.body)
             return response
         finally:
+            gateway.running.discard(task)
             seen.status = seen.status or 499
             gateway.metrics.add("bifrost_active_requests", active, -1)
             observer.finished(seen, client_left)
@@ -807,9 +852,9 @@ async def _dress(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Leave out what is the client's fault: it comes with excerpts of the client's headers."""
+    """Leave out what clients do: leave, or send what comes back here with excerpts of their headers."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
 
 
 GATEWAY: Final[web.AppKey[Gateway]] = web.AppKey("gateway", Gateway)
@@ -832,6 +877,7 @@ def application(
     )
     app[GATEWAY] = gateway
     app.on_response_prepare.append(_dress)
+    app.on_shutdown.append(gateway.finish)
     if replay is None:
         app.cleanup_ctx.append(gateway.connected)
     else:
@@ -851,15 +897,19 @@ def application(
 
 
 def runner(app: web.Application, grace_s: float = GRACE_S) -> web.AppRunner:
-    """What serves the application; requests that run have ``grace_s`` to end when it is told to stop."""
+    """What serves the application.
+
+    When it is told to stop, requests that run have ``grace_s`` to end; those that do not end with an error.
+    """
     server_log = logging.getLogger("bifrost_vllm.http")
     server_log.addFilter(_is_ours)
     header_limit = app[GATEWAY].config.header_limit
-    return web.AppRunner(
+    app[GATEWAY].grace_s = grace_s
+    return Runner(
         app,
         handler_cancellation=True,
         access_log=None,
-        shutdown_timeout=grace_s,
+        shutdown_timeout=_LAST_WORDS_S,
         logger=server_log,
         max_line_size=header_limit,
         max_field_size=header_limit,

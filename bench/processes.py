@@ -65,6 +65,10 @@ class Process:
                     return int(found[1])
         raise NotStartedError(self.last_words())
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def is_running(self) -> bool:
         return self._process.poll() is None
 

@@ -5,10 +5,13 @@ The model's name says how a stream comes: ``bench-burst`` in one write,
 step does it; ``bench-hold`` two events and then nothing, until the client
 leaves. Each event is an HTTP chunk of its own, as uvicorn sends it.
 
-Run as ``python -m bench.upstream``; prints its port.
+Run as ``python -m bench.upstream``; prints its port. ``--port`` and ``--tick``
+(seconds between two events of a drip) are for ``bench.soak``.
 """
 
+import argparse
 import asyncio
+from collections.abc import Sequence
 from typing import Final, cast
 
 import httptools
@@ -71,7 +74,8 @@ _MISSING: Final = (
 class Dripping:
     """The streams that get one event a tick."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick_s: float = TICK_S) -> None:
+        self._tick_s = tick_s
         self._streams: dict[asyncio.Transport, int] = {}
         self._ticking = False
 
@@ -95,7 +99,7 @@ class Dripping:
         self._ticking = bool(self._streams)
         if self._ticking:
             loop = asyncio.get_running_loop()
-            loop.call_at(due + TICK_S, self._next, due + TICK_S)
+            loop.call_at(due + self._tick_s, self._next, due + self._tick_s)
 
 
 class Server(asyncio.Protocol):
@@ -137,14 +141,22 @@ class Server(asyncio.Protocol):
             self._transport.write(_ANSWERS.get(self._path, _MISSING))
 
 
-async def serve() -> None:
-    dripping = Dripping()
+async def serve(port: int, tick_s: float) -> None:
+    dripping = Dripping(tick_s)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Server(dripping), "127.0.0.1", 0, backlog=1024
+        lambda: Server(dripping), "127.0.0.1", port, backlog=1024
     )
     print(f"listening on port {server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.upstream", description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tick", type=float, default=TICK_S, metavar="SECONDS")
+    options = parser.parse_args(argv)
+    uvloop.run(serve(options.port, options.tick))
+
+
 if __name__ == "__main__":
-    uvloop.run(serve())
+    main()

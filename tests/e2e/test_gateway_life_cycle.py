@@ -1,0 +1,295 @@
+"""From start to end: new configurations, the signal to stop, several processes, clients that are slow."""
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+import gateway
+from routing.config import Config, Key
+from routing.settings import Selection
+from tests.e2e.conftest import Serve
+from tests.e2e.loopback import (
+    ASK,
+    ASK_STREAM,
+    COMPLETION,
+    DONE,
+    HELLO,
+    PATIENCE_S,
+    Exchange,
+    LoopThread,
+    Script,
+    Signal,
+    Upstream,
+    chunk,
+    frame,
+    reply,
+    stream,
+    stream_head,
+)
+from tests.e2e.test_gateway_command_line import config_file, ready, started
+from tests.e2e.test_gateway_framing import BODY, CHUNKED, CHUNKS, LENGTH, exchanged, post, statuses
+
+CHAT = "/v1/chat/completions"
+STOPPING = {
+    "is_bifrost_error": True,
+    "status_code": 503,
+    "error": {"message": "the gateway is shutting down", "type": "server_shutdown"},
+}
+
+
+def served_by(url: str, name: str = "k", **more: object) -> dict[str, Any]:
+    key = {"name": name, "models": ["*"], "vllm_key_config": {"url": url}}
+    return {"providers": {"vllm": {"keys": [key]}}, **more}
+
+
+def paused(go_on: Signal) -> Script:
+    """A stream that says half of what it has to say, and the rest when it is told to."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(stream_head() + chunk(frame(HELLO[0])) + chunk(frame(HELLO[1])))
+        await go_on.happened()
+        for payload in HELLO[2:]:
+            await exchange.send(chunk(frame(payload)))
+        await exchange.send(chunk(b""))
+
+    return script
+
+
+def until(process: subprocess.Popen[str], text: str) -> str:
+    """Read what a process complains of until a line has ``text``."""
+    assert process.stderr is not None
+    seen = ""
+    while text not in seen:
+        line = process.stderr.readline()
+        assert line, seen
+        seen += line
+    return seen
+
+
+def key_name(answer: requests.Response) -> object:
+    return answer.json()["extra_fields"]["routing_info"]["key"]
+
+
+def test_a_new_configuration_does_not_disturb_what_runs(
+    upstream: Upstream, http: requests.Session, tmp_path: Path
+) -> None:
+    go_on = upstream.signal()
+    upstream.answers(paused(go_on), reply(COMPLETION), reply(COMPLETION))
+    file = config_file(tmp_path, served_by(upstream.url, "old"))
+    with started("--config", file, "--port", "0") as process:
+        url, _ = ready(process)
+        with http.post(url + CHAT, json=ASK_STREAM, stream=True) as answer:
+            lines = answer.iter_lines()
+            assert b'"role":"assistant"' in next(lines)
+            config_file(tmp_path, served_by(upstream.url, "new"))
+            process.send_signal(signal.SIGHUP)
+            until(process, "the configuration was reloaded: 1 key")
+            assert key_name(requests.post(url + CHAT, json=ASK, timeout=PATIENCE_S)) == "new"
+            go_on.set()
+            assert [line for line in lines if line][-1] == b"data: [DONE]"
+        config_file(tmp_path, b"{")
+        process.send_signal(signal.SIGHUP)
+        until(process, "the configuration was not reloaded")
+        assert key_name(requests.post(url + CHAT, json=ASK, timeout=PATIENCE_S)) == "new"
+
+
+def test_a_running_stream_comes_to_its_end_before_the_gateway_stops(
+    upstream: Upstream, http: requests.Session, tmp_path: Path
+) -> None:
+    go_on = upstream.signal()
+    upstream.answers(paused(go_on))
+    file = config_file(tmp_path, served_by(upstream.url))
+    with started("--config", file, "--port", "0") as process:
+        url, _ = ready(process)
+        host, port = url.removeprefix("http://").split(":")
+        with http.post(url + CHAT, json=ASK_STREAM, stream=True) as answer:
+            lines = answer.iter_lines()
+            assert b'"role":"assistant"' in next(lines)
+            process.terminate()
+            while True:  # nobody new is let in
+                try:
+                    socket.create_connection((host, int(port)), PATIENCE_S).close()
+                except ConnectionRefusedError:
+                    break
+            go_on.set()
+            assert [line for line in lines if line][-1] == b"data: [DONE]"
+        assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.fixture
+def stopped(loop_thread: LoopThread, upstream: Upstream) -> Callable[[], tuple[str, Callable[[], None]]]:
+    """Starts a gateway that waits for nobody when it is told to stop; gives its address and how to tell it."""
+
+    def start() -> tuple[str, Callable[[], None]]:
+        app = gateway.application(Config((Key("k", "k", url=upstream.url, models=("*",)),)))
+        server = gateway.listening(app, "127.0.0.1", 0, 0.01)
+        port = loop_thread.run(server.__aenter__())
+
+        def stop() -> None:
+            loop_thread.run(server.__aexit__(None, None, None))
+
+        return f"http://127.0.0.1:{port}", stop
+
+    return start
+
+
+def test_a_stream_that_takes_too_long_is_cut_with_an_error(
+    stopped: Callable[[], tuple[str, Callable[[], None]]], upstream: Upstream, http: requests.Session
+) -> None:
+    url, stop = stopped()
+    upstream.answers(paused(upstream.signal()))
+    with http.post(url + CHAT, json=ASK_STREAM, stream=True) as answer:
+        lines = answer.iter_lines()
+        assert b'"role":"assistant"' in next(lines)
+        stop()
+        rest = [line for line in lines if line]
+    assert json.loads(rest[-1].removeprefix(b"data: ")) == STOPPING
+    assert sum(b"error" in line or b"DONE" in line for line in rest) == 1
+
+
+@pytest.mark.parametrize("ask", [ASK, ASK_STREAM])
+def test_a_request_without_an_answer_gets_an_error(
+    stopped: Callable[[], tuple[str, Callable[[], None]]],
+    upstream: Upstream,
+    loop_thread: LoopThread,
+    http: requests.Session,
+    ask: dict[str, object],
+) -> None:
+    url, stop = stopped()
+
+    async def silence(exchange: Exchange) -> None:
+        await exchange.client_left()
+
+    upstream.answers(silence)
+    asking = loop_thread.start(asyncio.to_thread(http.post, url + CHAT, json=ask))
+    upstream.request()
+    stop()
+    answer = asking.result(PATIENCE_S)
+    assert (answer.status_code, answer.json()) == (503, STOPPING)
+    upstream.request().left.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def test_several_processes_add_up_what_they_count(
+    upstream: Upstream, http: requests.Session, tmp_path: Path
+) -> None:
+    upstream.always_answers(reply(COMPLETION))
+    port = free_port()
+    file = config_file(tmp_path, served_by(upstream.url))
+    with started("--config", file, "--port", str(port), "--workers", "2") as process:
+        until(process, "Booting worker")
+        until(process, "Booting worker")
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(8):  # on connections of their own: either process may get them
+            assert requests.post(url + CHAT, json=ASK, timeout=PATIENCE_S).status_code == 200
+        counted = [
+            line
+            for line in http.get(f"{url}/metrics").text.splitlines()
+            if line.startswith(f'http_requests_total{{method="POST",path="{CHAT}"')
+        ]
+        assert [line.rsplit(" ", 1)[1] for line in counted] == ["8.0"]
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_a_body_that_does_not_come(loop_thread: LoopThread, upstream: Upstream) -> None:
+    app = gateway.application(Config((Key("k", "k", url=upstream.url, models=("*",)),)))
+    app[gateway.GATEWAY].body_s = 0.01
+    server = gateway.listening(app, "127.0.0.1", 0)
+    port = loop_thread.run(server.__aenter__())
+    try:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
+            client.sendall(post(b"Content-Length: 100", body=b'{"model":'))
+            head, _, body = client.recv(65_536).partition(b"\r\n\r\n")
+            assert statuses(head) == [b"408"]
+            assert json.loads(body)["error"] == {
+                "message": "the request body did not come within 0.01 s",
+                "type": "invalid_request_error",
+            }
+    finally:
+        loop_thread.run(server.__aexit__(None, None, None))
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(post(b"X-Canary\x01: secret-canary", LENGTH, body=BODY), id="a header"),
+        pytest.param(b"\x16\x03\x01secret-canary\r\n\r\n", id="no HTTP at all"),
+        pytest.param(b"GET /" + b"secret-canary" * 10_000 + b" HTTP/1.1\r\n\r\n", id="a long line"),
+    ],
+)
+def test_what_is_no_http_is_not_echoed(url: str, request_bytes: bytes) -> None:
+    head, _, body = exchanged(url, request_bytes).partition(b"\r\n\r\n")
+    assert b"canary" not in head + body
+    assert b"content-type: application/json" in head
+    assert json.loads(body) == {
+        "is_bifrost_error": False,
+        "status_code": 400,
+        "error": {"message": "malformed HTTP request", "type": "invalid_request_error"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        pytest.param(post(LENGTH, body=BODY, line=b"POST " + CHAT.encode() + b" HTTP/2.0"), 505, id="HTTP/2"),
+        pytest.param(post(LENGTH, body=BODY, line=b"POST " + CHAT.encode() + b" HTTP/0.9"), 505, id="HTTP/0"),
+        pytest.param(
+            post(CHUNKED, body=CHUNKS, line=b"POST " + CHAT.encode() + b" HTTP/1.0"), 400, id="1.0 and chunks"
+        ),
+        pytest.param(post(b"Transfer-Encoding: gzip, chunked", body=CHUNKS), 501, id="gzip and chunks"),
+        pytest.param(
+            post(LENGTH, body=BODY).replace(b"Host: h\r\n", b"Host: a/b@c\r\n"), 400, id="a strange host"
+        ),
+    ],
+)
+def test_what_is_framed_in_ways_not_spoken_here(
+    url: str, upstream: Upstream, request_bytes: bytes, status: int
+) -> None:
+    upstream.always_answers(reply(COMPLETION))
+    answer = exchanged(url, request_bytes)
+    assert answer.split(b" ", 2)[1] == b"%d" % status
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status_code"] == status
+    assert upstream.seen == []
+
+
+def test_health_tells_which_keys_rest(serve: Serve, upstream: Upstream, http: requests.Session) -> None:
+    keys = (Key("k", "k", url=upstream.url, models=("*",)),)
+    url = serve(Config(keys, selection=Selection(cooldown_s=60)))
+    upstream.answers(reply({"error": {"message": "no", "type": "x", "code": 401}}, 401))
+    assert http.post(url + CHAT, json=ASK).status_code in {401, 502}
+    assert http.get(f"{url}/health").json() == {"status": "ok", "keys": [{"name": "k", "status": "resting"}]}
+
+
+def test_a_client_that_leaves_amid_a_stream_is_no_error_in_the_log(
+    url: str, upstream: Upstream, http: requests.Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def endless(exchange: Exchange) -> None:
+        await exchange.send(stream_head())
+        try:
+            while True:
+                await exchange.send(chunk(frame(HELLO[1])))
+        except ConnectionError:
+            exchange.seen.left.set()
+            raise
+
+    upstream.answers(endless, stream(*HELLO[:-1], DONE))
+    with http.post(url + CHAT, json=ASK_STREAM, stream=True) as answer:
+        next(answer.iter_lines())
+    upstream.request().left.wait()
+    assert http.post(url + CHAT, json=ASK_STREAM).status_code == 200
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
