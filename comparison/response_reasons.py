@@ -33,7 +33,7 @@ REASONS: Final[Mapping[str, str]] = {
     "response.extra_fields": _BIFROST,
     "response.input_messages": _NOT_TOLD,
     "response.kv_transfer_params": "null in chat completions too, and then left out; when it has a value "
-    "it is kept under `extra_fields`",
+    "it is kept under `extra_fields.chat_completion`",
     "response.metadata": "OpenAI's clients want an object; without any it is empty",
     "response.output[].async": _ABSENT,
     "response.output[].caller": _ABSENT,
@@ -57,7 +57,8 @@ REASONS: Final[Mapping[str, str]] = {
     "response.stop_reason": "Bifrost's field: the finish reason of the chat completion",
     "response.store": "nothing is stored, and the response says so",
     "response.temperature": "the same number; vLLM writes every one with a fraction, here it is as it was "
-    "sent"response.text": "OpenAI's default, spelt out",
+    "sent",
+    "response.text": "OpenAI's default, spelt out",
     "response.text.verbosity": _ABSENT,
     "response.tool_choice": "without tools vLLM says none; OpenAI's default is auto",
     "response.tools[].allowed_callers": _ABSENT,
