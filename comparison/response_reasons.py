@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Final
 
 _NOT_TOLD: Final = "a field of vLLM's own that chat completions do not tell; null here would be invented"
-_ABSENT: Final = "an optional field of newer schemas, always null in vLLM; left out instead"
+_ABSENT: Final = "an optional field, null in every answer of vLLM here; left out instead"
 _ECHOED: Final = "a request that names none had none; the field of OpenAI's schema is there all the same"
 _BIFROST: Final = "what Bifrost adds to every answer: provider, models, latency, notes"
 _ERROR: Final = "a field of Bifrost's errors"
 _CUT: Final = (
     "vLLM ends every stream with response.completed; OpenAI's event for a cut one is response.incomplete"
+)
+_TRANSFER: Final = (
+    "null in chat completions too, and then left out; a value is kept under `extra_fields.chat_completion`"
 )
 _TURNS: Final = "counts by turn of vLLM's own loop with hosted tools, of which there is none here"
 
@@ -28,12 +31,11 @@ REASONS: Final[Mapping[str, str]] = {
     "refusal.extra_fields": _BIFROST,
     "refusal.is_bifrost_error": _ERROR,
     "refusal.status_code": _ERROR,
-    "response.ec_transfer_params": _NOT_TOLD,
+    "response.ec_transfer_params": _TRANSFER,
     "response.error": "OpenAI's schema wants the field, null where nothing failed; vLLM leaves it out",
     "response.extra_fields": _BIFROST,
     "response.input_messages": _NOT_TOLD,
-    "response.kv_transfer_params": "null in chat completions too, and then left out; when it has a value "
-    "it is kept under `extra_fields.chat_completion`",
+    "response.kv_transfer_params": _TRANSFER,
     "response.metadata": "OpenAI's clients want an object; without any it is empty",
     "response.output[].async": _ABSENT,
     "response.output[].caller": _ABSENT,
@@ -52,8 +54,8 @@ REASONS: Final[Mapping[str, str]] = {
     "response.reasoning.generate_summary": "deprecated by OpenAI for `summary`; left out",
     "response.reasoning.mode": _ABSENT,
     "response.safety_identifier": _ECHOED,
-    "response.service_tier": "vLLM repeats the request's or says auto, and has no tiers; here it is what the "
-    "server says of the answer, and it says null",
+    "response.service_tier": "vLLM repeats the request's or says auto; here it is what the "
+    "server says of the chat completion, and that is null",
     "response.stop_reason": "Bifrost's field: the finish reason of the chat completion",
     "response.store": "nothing is stored, and the response says so",
     "response.temperature": "the same number; vLLM writes every one with a fraction, here it is as it was "
@@ -65,7 +67,7 @@ REASONS: Final[Mapping[str, str]] = {
     "response.tools[].async": _ABSENT,
     "response.tools[].defer_loading": _ABSENT,
     "response.tools[].output_schema": _ABSENT,
-    "response.top_p": "vLLM says what it used: its default, and always 1 at temperature 0; here it is as "
+    "response.top_p": "vLLM says what it used: its default, and 1 at temperature 0; here it is as "
     "it was sent",
     "response.usage.input_tokens_details.cached_read_tokens": "Bifrost's name for `cached_tokens`, there "
     "when the cache was hit",

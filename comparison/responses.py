@@ -249,8 +249,12 @@ def _place(path: str) -> str:
 
 
 def _cell(values: Sequence[str]) -> str:
-    shown = [f"`{_short(value)}`" if value else "nothing" for value in values]
+    shown = [_code(_short(value)) if value else "nothing" for value in values]
     return ", ".join(dict.fromkeys(shown)).replace("|", "\\|")
+
+
+def _code(value: str) -> str:
+    return f"`` {value} ``" if "`" in value else f"`{value}`"
 
 
 def _short(value: str) -> str:
