@@ -6,8 +6,10 @@ if TYPE_CHECKING or __package__ == "comparison":  # in a checkout
     import translate
     import transports
     from routing import forms
+    from transports import cassette
 else:  # installed
     from .. import translate, transports
     from ..routing import forms
+    from ..transports import cassette
 
-__all__ = ["forms", "translate", "transports"]
+__all__ = ["cassette", "forms", "translate", "transports"]
