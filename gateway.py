@@ -506,8 +506,9 @@ class Gateway:
         if job.operation.fold is None:
             raise TypeError("this operation is not streamed")
         limit = self.config.network.first_event_timeout_s or None
+        deadline = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit) as deadline, job.way.stream(plan) as stream:
+            async with deadline, job.way.stream(plan) as stream:
                 fold = job.operation.fold(job.document, stream.head, job.call)
                 batches = transports.batches_async(stream.pieces, fold)
                 batch = await anext(batches)
