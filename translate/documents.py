@@ -120,7 +120,7 @@ _decode_rows: Final = msgspec.json.Decoder(dict[str, list[_Row] | _Row | str | i
 def decode_rows(data: bytes, untouched: str) -> Mapping[str, object] | None:
     """An object whose arrays hold objects, with numbers that nobody reads left undecoded.
 
-    Arrays under the name ``untouched`` in those inner objects are ``Raw``:
+    Arrays under the name ``untouched`` in inner objects are ``Raw``:
     checked to be JSON, and written by ``encode`` as they came. Anything out of
     the ordinary gives ``None``; ``decode`` then says what it is.
     """
@@ -136,13 +136,13 @@ def _member(member: object, untouched: str) -> object:
     if isinstance(member, list):
         return [_row(row, untouched) for row in member]
     if isinstance(member, dict):
-        return _row(member, None)
+        return _row(member, untouched)
     if member == 0 and member is not False:
         raise ValueError("it may be -0")
     return member
 
 
-def _row(row: _Row, untouched: str | None) -> dict[str, object]:
+def _row(row: _Row, untouched: str) -> dict[str, object]:
     return {
         name: raw if name == untouched and bytes(memoryview(raw)[:1]) == b"[" else _decoded(raw)
         for name, raw in row.items()
