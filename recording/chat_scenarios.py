@@ -84,7 +84,7 @@ ANSWERS: Final = (
     Scenario(
         "thought_on_a_budget",
         client(HAIKU, thinking_token_budget=3),
-        Expected(finish="stop", said="\nFive,\n"),
+        Expected(finish="stop", said="\nFive,"),
         BOTH,
     ),
     Scenario(
