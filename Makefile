@@ -6,7 +6,7 @@ CONFIG ?=
 VLLM ?= 0.32.0
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint types check record live lock clean
+.PHONY: help run test lint types check record live bench lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/\1 -/p' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ record: $(VENV)/.test-ready  ## record cassettes/ anew from a real vLLM on this 
 
 live: $(VENV)/.test-ready  ## try gateway and openai-python on a real vLLM, set up by make record
 	$(BIN)/python -m pytest --live tests/live
+
+bench: $(VENV)/.test-ready  ## measure the gateway beside the least possible and its peers; renews docs/performance.md
+	$(BIN)/python -m bench.peers || true
+	$(BIN)/python -m bench
 
 lock:  ## renew constraints.txt from the newest releases
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet '.[dev]'

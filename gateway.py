@@ -6,54 +6,94 @@ aiohttp: reading a request, writing an answer, and giving up at once, the
 upstream request included, when the client does.
 """
 
-import argparse
 import asyncio
-import ipaddress
 import logging
-import os
-import signal
-import socket
+import random
 import sys
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
 
 if TYPE_CHECKING or not __package__:  # in a checkout
     import translate
     import transports
-    from comparison import command as comparison
-    from routing import config as configuration
-    from routing import forms, headers, keys, listing, secrets, unsupported
+    from routing import (
+        attempts,
+        auth,
+        client_errors,
+        cors,
+        failures,
+        fallbacks,
+        fleet,
+        forms,
+        header_settings,
+        headers,
+        keys,
+        limits,
+        listing,
+        refusals,
+        secrets,
+        settings,
+        unsupported,
+    )
+    from serving import command_line
+    from serving import uplink as uplinks
+    from serving.admission import Admission, FullError
+    from serving.metrics import CONTENT_TYPE, Metrics
+    from serving.observation import Observation, Observer
+    from serving.uplink import Uplink
     from translate import Failure, documents, errors, sse
 else:  # installed
     from . import translate, transports
-    from .comparison import command as comparison
-    from .routing import config as configuration
-    from .routing import forms, headers, keys, listing, secrets, unsupported
+    from .routing import (
+        attempts,
+        auth,
+        client_errors,
+        cors,
+        failures,
+        fallbacks,
+        fleet,
+        forms,
+        header_settings,
+        headers,
+        keys,
+        limits,
+        listing,
+        refusals,
+        secrets,
+        settings,
+        unsupported,
+    )
+    from .serving import command_line
+    from .serving import uplink as uplinks
+    from .serving.admission import Admission, FullError
+    from .serving.metrics import CONTENT_TYPE, Metrics
+    from .serving.observation import Observation, Observer
+    from .serving.uplink import Uplink
     from .translate import Failure, documents, errors, sse
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
+BUNDLED: Final = command_line.BUNDLED
+RECORDED: Final = command_line.RECORDED
+_access: Final = logging.getLogger("bifrost_vllm.access")
 
-BUNDLED: Final = Path(__file__).parent / "cassettes"
-RECORDED: Final = configuration.Config(
-    keys=(configuration.Key(name="recorded", id="recorded", url="http://recorded.invalid", models=("*",)),)
-)
-"""The configuration for bundled recordings: one key that serves every model."""
+FAULT_HEADER: Final = "x-bf-replay-fault"
+"""Asks a replay to spoil its answer."""
 
-_POOLED_S: Final = 4.0  # uvicorn, and so vLLM, closes idle connections after 5 s
-_STALE_MS: Final = 1_000
+_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_COMMENT: Final = b": keep-alive\n\n"
 _LISTING_S: Final = 30.0  # one server that hangs must not hide the models of all others for long
 _GLANCE: Final = 65_536  # bytes of a body that is read although its request is not supported
-_GRACE_S: Final = 12.0  # aiohttp waits twice that long, Kubernetes kills after 30 s
+GRACE_S: Final = 12.0  # aiohttp waits twice that long, Kubernetes kills after 30 s
 _INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_error=True)
 
 
@@ -85,128 +125,133 @@ ROUTES: Final = (
 
 _LIST_MODELS: Final = translate.Call("list_models")
 _request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
-_uplink: Final[ContextVar["Uplink"]] = ContextVar("uplink")
+_SEEN: Final[web.RequestKey[Observation]] = web.RequestKey("seen", Observation)
+_CORS: Final[web.RequestKey[Mapping[str, str]]] = web.RequestKey("cors", Mapping)
 
 
-class Uplink:
-    """The way of one request to its server.
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What a client asks for, understood and not yet routed."""
 
-    ``headers`` are those of the last answer, ``path`` is where it came from.
-    With a ``fresh`` transport, which opens a connection for everything, a
-    request that went into a pooled connection and came back without a byte is sent once more: the server had
-    closed the connection, which HTTP cannot tell beforehand. ``connects``
-    becomes true when a connection is opened for the first attempt.
-    """
+    request_type: translate.RequestType
+    document: translate.Document
+    ask: attempts.Ask
+    raw_request: bool = False
+    raw_response: bool = False
 
-    def __init__(
-        self, transport: transports.AsyncTransport, fresh: transports.AsyncTransport | None = None
-    ) -> None:
-        self.headers: Mapping[str, str] = {}
-        self.path = ""
-        self.connects = False
-        self._transport = transport
-        self._fresh = fresh
-
-    async def send(self, plan: transports.PlanLike) -> transports.Reply:
-        _uplink.set(self)
-        reply = await self._transport.send(plan)
-        if self._fresh is not None and self._went_stale(reply):
-            reply = await self._fresh.send(plan)
-        self.headers = reply.headers
-        self.path = plan.path
-        return reply
-
-    @asynccontextmanager
-    async def stream(self, plan: transports.PlanLike) -> AsyncIterator[transports.AsyncStream]:
-        _uplink.set(self)
-        async with self._transport.stream(plan) as stream:
-            if self._fresh is None or not self._went_stale(stream.head):
-                self.headers = stream.head.headers
-                yield stream
-                return
-        async with self._fresh.stream(plan) as stream:
-            self.headers = stream.head.headers
-            yield stream
-
-    def _went_stale(self, reply: transports.Reply) -> bool:
-        cut = reply.cut
-        unanswered = cut is not None and cut.kind == "read" and not reply.status and not reply.body
-        return unanswered and not self.connects and reply.elapsed_ms <= _STALE_MS
-
-
-def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """Does what aiohttp does by itself, and tells the request for which it happens."""
-    if (uplink := _uplink.get(None)) is not None:
-        uplink.connects = True
-    family, kind, protocol, *_ = address
-    return socket.socket(family, kind, protocol)
+    @property
+    def operation(self) -> translate.Operation:
+        return translate.OPERATIONS[self.request_type]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request, understood and routed."""
+    """One request to one server; ``uplink`` is the way there, ``way`` what to send through.
+
+    ``way`` is the uplink itself, or a recorder around it.
+    """
 
     operation: translate.Operation
     document: translate.Document
     call: translate.Call
     endpoint: transports.Endpoint
-
-
-MakeFold = Callable[[transports.Reply], translate.Fold]
+    uplink: Uplink
+    way: transports.AsyncTransport
 
 
 class Gateway:
-    """Serves the routes with one configuration."""
+    """Serves the routes with one configuration at a time.
 
-    def __init__(self, config: configuration.Config) -> None:
-        self._config = config
+    What goes to a server and comes back is told to ``sink``, if there is one.
+    """
+
+    def __init__(self, config: settings.Config, sink: transports.Sink | None = None) -> None:
+        self._sink = sink
+        self._replay: transports.AsyncReplayTransport | None = None
+        self.metrics = Metrics(config.labels)
+        self._fleet = fleet.Fleet()
+        self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
+        self._admission = Admission(config.concurrency)
+        self._connect: uplinks.Connect
+        self.configure(config)
+
+    def configure(self, config: settings.Config) -> None:
+        """From now on, requests are served with ``config``; those that run keep the one they began with.
+
+        What belongs to connections that are open (``uplinks.connections``) and
+        the size limit of bodies stay as they were.
+        """
+        self.config = config
+        self.observer = Observer(config, self.metrics, _access.info)
+        self._admission.concurrency = config.concurrency
         network = config.network
         self._timeouts = transports.Timeouts(
-            first_byte_s=network.request_timeout_s,
+            connect_s=network.connect_timeout_s,
+            first_byte_s=network.first_byte_timeout_s or network.request_timeout_s,
             idle_s=network.stream_idle_timeout_s,
             total_s=network.request_timeout_s,
         )
         self._listing_timeouts = replace(self._timeouts, total_s=min(network.request_timeout_s, _LISTING_S))
-        self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
-        self._connect: Callable[[transports.Endpoint], Uplink]
 
     async def connected(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs, requests go to the servers."""
-        pooled = aiohttp.TCPConnector(limit=0, keepalive_timeout=_POOLED_S, socket_factory=_open_socket)
-        fresh = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with _session(pooled) as session, _session(fresh) as spare:
-            self._connect = lambda endpoint: Uplink(
-                transports.AiohttpTransport(session, endpoint), transports.AiohttpTransport(spare, endpoint)
-            )
+        async with uplinks.connections(self.config.network) as self._connect:
             yield
 
-    def replaying(self, recordings: transports.Recordings) -> None:
+    def replaying(self, replay: transports.AsyncReplayTransport) -> None:
         """From now on, requests are answered from recordings."""
-        transport = transports.AsyncReplayTransport(recordings)
-        self._connect = lambda _endpoint: Uplink(transport)
+        self._replay = replay
+
+    def _way(
+        self, endpoint: transports.Endpoint, request: web.Request, request_type: str
+    ) -> tuple[Uplink, transports.AsyncTransport] | Failure:
+        """The way to a server, or to a recording, and what to send through."""
+        if (text := request.headers.get(FAULT_HEADER)) is not None:
+            if self._replay is None:
+                return errors.invalid("only a replay makes faults: no recordings are replayed", FAULT_HEADER)
+            try:
+                uplink = Uplink(self._replay.with_fault(transports.Fault.parse(text)))
+            except ValueError as error:
+                return errors.invalid(str(error), FAULT_HEADER)
+        else:
+            uplink = self._connect(endpoint) if self._replay is None else Uplink(self._replay)
+        if self._sink is None:
+            return uplink, uplink
+        return uplink, transports.AsyncRecordingTransport(uplink, self._sink, request_type)
 
     async def health(self, _request: web.Request) -> web.Response:
-        """What the configuration says of each key; asks no server."""
-        report = [{"name": key.name, "status": keys.status(key)} for key in self._config.keys]
+        """What is known of each key; asks no server."""
+        now_s = time.monotonic()
+        report = [
+            {"name": key.name, "status": "resting" if self._fleet.rests(key, "", now_s) else keys.status(key)}
+            for key in self.config.keys
+        ]
         return _answer({"status": "ok", "keys": report})
+
+    async def show_metrics(self, _request: web.Request) -> web.Response:
+        """Prometheus' text."""
+        return web.Response(body=self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     async def serve(self, route: Route, request: web.Request) -> web.StreamResponse:
         """Answer one request of ``route``."""
-        flat = await self._asked(route, request)
-        if isinstance(flat, Failure):
-            return _failed(flat)
-        job = self._job(route, request, flat)
-        if isinstance(job, Failure):
-            return _failed(job)
-        if (fold := job.operation.fold) is not None:
-            return await self._stream(request, job, lambda head: fold(job.document, head, job.call))
-        uplink = self._connect(job.endpoint)
-        outcome = await _converse(job, uplink)
-        if isinstance(outcome, Failure):
-            return _failed(outcome, job, uplink)
-        if job.operation.follow_up is not translate.never:
-            self._known_paths[job.call.request_type, job.endpoint.url] = uplink.path
-        return _answer(outcome, 200, _forwarded(job, uplink))
+        seen = request[_SEEN]
+        seen.operation = route.operation
+        try:
+            async with self._admission.turn():
+                flat = await self._asked(route, request)
+                inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, request, flat)
+                if isinstance(inquiry, Failure):
+                    return _failed(inquiry, seen)
+                seen.operation, seen.model = inquiry.request_type, inquiry.ask.model
+                if headers.flag(request.headers.get("x-bf-dry-run")):
+                    return self._explanation(inquiry, request)
+                if inquiry.operation.fold is None:
+                    return await self._whole(inquiry, request)
+                return await self._stream(inquiry, request)
+        except FullError:
+            response = _failed(_own(refusals.overloaded()), seen)
+            response.headers["retry-after"] = str(limits.RETRY_AFTER_S)
+            return response
 
     async def list_models(self, request: web.Request) -> web.Response:
         """The models of all keys, or a page of them."""
@@ -221,9 +266,9 @@ class Gateway:
         """The one model that the path names."""
         name = listing.named(request.rel_url.raw_path)
         if name is None:
-            return _failed(errors.invalid("invalid model encoding", "model"))
+            return _failed(errors.invalid("invalid model encoding", "model"), request[_SEEN])
         if not name.strip("/ "):
-            return _failed(errors.invalid("model is required", "model"))
+            return _failed(errors.invalid("model is required", "model"), request[_SEEN])
         found = await self._listing(request)
         if not isinstance(found, listing.Listing):
             return found
@@ -231,28 +276,33 @@ class Gateway:
         if (model := found.model(name, provider)) is not None:
             return _answer(model)
         prefixed = bool(provider) or name.startswith(listing.PREFIX)
-        if not prefixed and not any(keys.serves(key, name) for key in self._config.keys):
-            return _failed(errors.invalid("provider is required", "provider"))
+        if not prefixed and not any(keys.serves(key, name) for key in self.config.keys):
+            return _failed(errors.invalid("provider is required", "provider"), request[_SEEN])
         unknown = errors.unknown_model(name)
-        return _failed(errors.stamp(unknown, _LIST_MODELS, "", key_statuses=found.key_statuses))
+        return _failed(
+            errors.stamp(unknown, _LIST_MODELS, "", key_statuses=found.key_statuses), request[_SEEN]
+        )
 
     async def _listing(self, request: web.Request) -> listing.Listing | web.Response:
         """What all keys list, asked at once; the answer to the client when there is no list."""
-        chosen = keys.choose_all(self._config, request.query.get("provider", ""), _pin(request))
+        request[_SEEN].operation = "list_models"
+        chosen = keys.choose_all(self.config, request.query.get("provider", ""), _pin(request))
         if isinstance(chosen, keys.Refusal):
-            return _failed(_refused(chosen))
-        raw = self._wants("x-bf-send-back-raw-response", request, self._config.send_back_raw_response)
+            return _failed(_own(refusals.unroutable(chosen.message)), request[_SEEN])
+        raw = self._wants("x-bf-send-back-raw-response", request, self.config.send_back_raw_response)
         call = replace(_LIST_MODELS, raw_response=raw)
-        asked: list[tuple[Job, Uplink]] = []
+        jobs: list[Job] = []
         for key in chosen:
             endpoint = self._endpoint(key, request)
             if isinstance(endpoint, Failure):
-                return _failed(endpoint)
+                return _failed(endpoint, request[_SEEN])
             endpoint = replace(endpoint, timeouts=self._listing_timeouts)
-            job = Job(translate.OPERATIONS["list_models"], {}, call, endpoint)
-            asked.append((job, self._connect(endpoint)))
+            way = self._way(endpoint, request, "list_models")
+            if isinstance(way, Failure):
+                return _failed(way, request[_SEEN])
+            jobs.append(Job(translate.OPERATIONS["list_models"], {}, call, endpoint, *way))
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_converse(job, uplink)) for job, uplink in asked]
+            tasks = [group.create_task(_converse(job)) for job in jobs]
         answers: list[listing.Answer] = []
         failure: Failure | None = None
         for key, task in zip(chosen, tasks, strict=True):
@@ -264,7 +314,7 @@ class Gateway:
                 answers.append(listing.Answer(key, outcome))
         if failure is not None and all(answer.models is None for answer in answers):
             statuses = listing.key_statuses(answers)
-            return _failed(errors.stamp(failure, call, "", key_statuses=statuses), *asked[-1])
+            return _failed(errors.stamp(failure, call, "", key_statuses=statuses), request[_SEEN], jobs[-1])
         return listing.merge(answers)
 
     async def refuse(self, route: unsupported.Route, request: web.Request) -> web.Response:
@@ -272,13 +322,13 @@ class Gateway:
         request_type = route.request_type
         if route.streamed is not None and await _asks_for_stream(request):
             request_type = route.streamed
-        return _failed(errors.unsupported(request_type))
+        return _failed(errors.unsupported(request_type), request[_SEEN])
 
     async def _asked(self, route: Route, request: web.Request) -> translate.Document | Failure:
         """What the client asks, as one flat object."""
-        limit = self._config.request_limit
+        limit = self.config.request_limit
         if (request.content_length or 0) > limit:
-            raise web.HTTPRequestEntityTooLarge(limit, request.content_length or 0)
+            return _too_large(limit)
         try:
             if route.form:
                 return await _form(request, limit)
@@ -287,104 +337,292 @@ class Gateway:
             return errors.rejected("invalid compressed request body", 400, cause=str(error))
         return _flat(body)
 
-    def _job(self, route: Route, request: web.Request, flat: translate.Document) -> Job | Failure:
+    def _inquiry(self, route: Route, request: web.Request, flat: translate.Document) -> Inquiry | Failure:
         streamed = flat.get("stream")
         if not isinstance(streamed, bool | None):
             return errors.invalid("stream must be true or false", "stream")
         request_type = route.streamed if streamed and route.streamed else route.operation
-        operation = translate.OPERATIONS[request_type]
-        document = operation.from_flat(flat)
+        document = translate.OPERATIONS[request_type].from_flat(flat)
         if isinstance(document, Failure):
             return document
-        model = str(document.get("model", ""))
-        choice = self._choice(document, model, request)
-        if isinstance(choice, keys.Refusal):
-            return errors.stamp(_refused(choice), translate.Call(request_type), model)
-        endpoint = self._endpoint(choice.key, request)
+        ask = attempts.Ask(
+            str(document.get("provider", "")),
+            str(document.get("model", "")),
+            _pin(request),
+            request.headers.get("x-bf-session-id", ""),
+            fallbacks.read(document.get("fallbacks"), self.config).entries,
+        )
+        config = self.config
+        return Inquiry(
+            request_type,
+            document,
+            ask,
+            self._wants("x-bf-send-back-raw-request", request, config.send_back_raw_request),
+            self._wants("x-bf-send-back-raw-response", request, config.send_back_raw_response),
+        )
+
+    def _job(self, inquiry: Inquiry, step: attempts.Try, request: web.Request) -> Job | Failure:
+        endpoint = self._endpoint(step.key, request)
         if isinstance(endpoint, Failure):
             return endpoint
-        routing_info: dict[str, object] = {"key": choice.key.name}
-        if choice.alias is not None:
-            document = {**document, "model": choice.model}
-            routing_info |= {"model": model, "resolved_key_alias": choice.alias.described()}
         call = translate.Call(
-            request_type,
-            raw_request=self._wants(
-                "x-bf-send-back-raw-request", request, self._config.send_back_raw_request
-            ),
-            raw_response=self._wants(
-                "x-bf-send-back-raw-response", request, self._config.send_back_raw_response
-            ),
-            original_model=None if choice.alias is None else model,
-            routing_info=routing_info,
-            structured_outputs=choice.key.structured_outputs,
-            known_path=self._known_paths.get((request_type, endpoint.url)),
+            inquiry.request_type,
+            raw_request=inquiry.raw_request,
+            raw_response=inquiry.raw_response,
+            original_model=step.original_model,
+            routing_info=step.routing_info,
+            structured_outputs=step.key.structured_outputs,
+            known_path=self._known_paths.get((inquiry.request_type, endpoint.url)),
             verbatim=True,
         )
-        return Job(operation, document, call, endpoint)
+        way = self._way(endpoint, request, inquiry.request_type)
+        if isinstance(way, Failure):
+            return way
+        return Job(inquiry.operation, step.applied(inquiry.document), call, endpoint, *way)
 
-    def _choice(
-        self, document: translate.Document, model: str, request: web.Request
-    ) -> keys.Choice | keys.Refusal:
-        return keys.choose(self._config, str(document.get("provider", "")), model, _pin(request))
-
-    def _endpoint(self, key: configuration.Key, request: web.Request) -> transports.Endpoint | Failure:
+    def _endpoint(self, key: settings.Key, request: web.Request) -> transports.Endpoint | Failure:
         upstream = headers.to_upstream(
-            request.headers.items(), self._config.network.extra_headers, _request_id.get(), bool(key.value)
+            request.headers.items(),
+            self.config.network.extra_headers,
+            _request_id.get(),
+            bool(key.value),
+            self.config.header_filter,
         )
         if isinstance(upstream, headers.Unsendable):
             return errors.invalid(f"the value of the header {upstream.name} cannot be sent", upstream.name)
         return transports.Endpoint(key.url, key.value, upstream, self._timeouts)
 
     def _wants(self, header: str, request: web.Request, configured: bool) -> bool:
-        asked = headers.flag(request.headers.get(header)) if self._config.allow_raw_override else None
+        asked = headers.flag(request.headers.get(header)) if self.config.allow_raw_override else None
         return configured if asked is None else asked
 
-    async def _stream(self, request: web.Request, job: Job, fold: MakeFold) -> web.StreamResponse:
-        plan = job.operation.plan(job.document, job.call)
-        if isinstance(plan, Failure):
-            return _failed(plan, job)
-        response = web.StreamResponse()
+    def _explanation(self, inquiry: Inquiry, request: web.Request) -> web.Response:
+        """What would be sent to whom first; nothing is."""
+        step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
+        if isinstance(step, attempts.GiveUp):
+            return _failed(_given_up(step, inquiry), request[_SEEN])
+        job = self._job(inquiry, step, request)
+        explained = (
+            job if isinstance(job, Failure) else translate.explained(job.operation, job.document, job.call)
+        )
+        if isinstance(explained, Failure) or isinstance(job, Failure):
+            return _failed(explained if isinstance(explained, Failure) else _INTERNAL, request[_SEEN])
+        return _answer({**explained, "routing_info": job.call.routing_info})
+
+    async def _whole(self, inquiry: Inquiry, request: web.Request) -> web.StreamResponse:
+        """Answer at once what is not streamed, after as many attempts as it takes."""
+        seen = request[_SEEN]
+        tried: list[tuple[attempts.Try, Job]] = []
+        step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
+        while isinstance(step, attempts.Try):
+            await asyncio.sleep(step.wait_s)
+            job = self._job(inquiry, step, request)
+            if isinstance(job, Failure):
+                return _failed(job, seen)
+            tried.append((step, job))
+            with self._under_way(step, seen):
+                outcome = await _converse(job)
+                if not isinstance(outcome, Failure):
+                    self._succeeded(step, job, seen)
+                    seen.used(outcome)
+                    return _answer(outcome, 200, _forwarded(job))
+            step = self._after(step, outcome, job, seen)
+        return _failed(_given_up(step, inquiry), seen, _job_of(step, tried))
+
+    async def _stream(self, inquiry: Inquiry, request: web.Request) -> web.StreamResponse:
+        """Relay a stream, after as many attempts as it takes to get its first event."""
+        seen = request[_SEEN]
+        seen.stream = True
+        tried: list[tuple[attempts.Try, Job]] = []
+        relay = Relay(request, self.config.sse_keep_alive_s)
+        step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
         try:
-            return await self._relay(request, response, job, plan, fold)
+            async with relay.kept_alive():
+                while isinstance(step, attempts.Try):
+                    await asyncio.sleep(step.wait_s)
+                    job = self._job(inquiry, step, request)
+                    if isinstance(job, Failure):
+                        return await relay.failed(job, None)
+                    tried.append((step, job))
+                    with self._under_way(step, seen):
+                        failure = await self._relayed(step, job, relay)
+                    if failure is None:
+                        return relay.response
+                    step = self._after(step, failure, job, seen)
+                return await relay.failed(_given_up(step, inquiry), _job_of(step, tried))
         except ConnectionResetError:  # the client left
             raise
         except Exception:
-            if not response.prepared:
+            if not relay.response.prepared:
                 raise
             log.exception("request %s: internal error in a stream", _request_id.get())
             with suppress(RuntimeError):  # the stream was at its end already
-                await response.write(sse.frame(_encoded(_INTERNAL.error)))
-                response.force_close()
-            return response
+                await relay.response.write(sse.frame(_encoded(_INTERNAL.error)))
+                relay.response.force_close()
+            return relay.response
 
-    async def _relay(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        job: Job,
-        plan: translate.Plan,
-        fold: MakeFold,
-    ) -> web.StreamResponse:
-        """Send events as they come; until the first one, a failure still has a status of its own."""
-        uplink = self._connect(job.endpoint)
-        async with uplink.stream(plan) as stream:
-            batches = transports.batches_async(stream.pieces, fold(stream.head))
-            batch = await anext(batches)
-            if isinstance(batch[0], Failure):
-                return _failed(batch[0], job, uplink)
-            response.headers.update(_forwarded(job, uplink) | dict(headers.EVENT_STREAM))
-            await response.prepare(request)
-            await _write(response, batch, job)
-            async for batch in batches:
-                await _write(response, batch, job)
-        return response
+    async def _relayed(self, step: attempts.Try, job: Job, relay: "Relay") -> Failure | None:
+        """Relay the events of one attempt; a failure before the first one is given back."""
+        plan = job.operation.plan(job.document, job.call)
+        if isinstance(plan, Failure):
+            return plan
+        if job.operation.fold is None:
+            raise TypeError("this operation is not streamed")
+        limit = self.config.network.first_event_timeout_s or None
+        try:
+            async with asyncio.timeout(limit) as deadline, job.way.stream(plan) as stream:
+                fold = job.operation.fold(job.document, stream.head, job.call)
+                batches = transports.batches_async(stream.pieces, fold)
+                batch = await anext(batches)
+                deadline.reschedule(None)
+                if isinstance(batch[0], Failure):
+                    return batch[0]
+                self._succeeded(step, job, relay.seen)
+                await relay.begin(_forwarded(job))
+                await relay.write(batch, job)
+                async for batch in batches:
+                    await relay.write(batch, job)
+        except TimeoutError:
+            if limit is None or not deadline.expired():
+                raise
+            return errors.stamp(_own(refusals.first_event_late(limit)), job.call, step.model)
+        return None
+
+    @contextmanager
+    def _under_way(self, step: attempts.Try, seen: Observation) -> Iterator[None]:
+        seen.tried = step
+        self._fleet = self._fleet.started(step.key, step.shares)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._fleet = self._fleet.ended(step.key)
+            seen.upstream.append((step, time.monotonic() - began, seen.served is step))
+
+    def _succeeded(self, step: attempts.Try, job: Job, seen: Observation) -> None:
+        self._fleet = self._fleet.answered(step.key, step.asked_model)
+        seen.served = step
+        if job.operation.follow_up is not translate.never:
+            self._known_paths[job.call.request_type, job.endpoint.url] = job.uplink.path
+
+    def _after(
+        self, step: attempts.Try, failure: Failure, job: Job, seen: Observation
+    ) -> attempts.Try | attempts.GiveUp:
+        failed = failures.Failed(
+            failure.error,
+            failures.retry_after_s(job.uplink.headers.get("retry-after")),
+            unreachable=job.uplink.unreachable,
+        )
+        moment = _moment()
+        self._fleet = self._fleet.failed(
+            step.key, step.asked_model, failed, self.config.selection, moment.now_s
+        )
+        following = attempts.after(step, failed, self._fleet, moment)
+        seen.trail = following.trail
+        return following
 
 
-async def _converse(job: Job, uplink: Uplink) -> translate.Document | Failure:
+class Relay:
+    """The stream that a client gets; it begins with its first event, or with a comment before it."""
+
+    def __init__(self, request: web.Request, keep_alive_s: float) -> None:
+        self.response = web.StreamResponse(headers=dict(headers.EVENT_STREAM))
+        self.seen = request[_SEEN]
+        self._request = request
+        self._keep_alive_s = keep_alive_s
+        self._writing = asyncio.Lock()
+        self._written_at = time.monotonic()
+
+    @asynccontextmanager
+    async def kept_alive(self) -> AsyncIterator[None]:
+        """While in here, a silence does not last longer than was configured."""
+        if not self._keep_alive_s:
+            yield
+            return
+        ticking = asyncio.ensure_future(self._tick())
+        try:
+            yield
+        finally:
+            ticking.cancel()
+            with suppress(asyncio.CancelledError, ConnectionResetError, RuntimeError):
+                await ticking
+
+    async def _tick(self) -> None:
+        while True:
+            silence = time.monotonic() - self._written_at
+            if silence >= self._keep_alive_s:
+                await self._send(_COMMENT)
+            else:
+                await asyncio.sleep(self._keep_alive_s - silence)
+
+    async def begin(self, forwarded: Mapping[str, str]) -> None:
+        """Send the headers, unless a comment was first."""
+        async with self._writing:
+            if not self.response.prepared:
+                self.response.headers.update({**forwarded, **headers.EVENT_STREAM})
+                await self.response.prepare(self._request)
+
+    async def write(self, batch: Sequence[translate.Chunk | Failure], job: Job) -> None:
+        """Send what one read of the upstream brought; returns when the client has taken in enough of it."""
+        frames = bytearray()
+        ended = False
+        for event in batch:
+            if isinstance(event, Failure):
+                self.seen.error = event.error
+                error = client_errors.presentable(_hidden(event.error, job))
+                frames += sse.frame(_encoded(error), event.event)
+                ended = True
+            else:
+                failed = event.event == "response.failed"  # it tells the error
+                data = _hidden(event.data, job) if failed else event.data
+                frames += sse.frame(_encoded(data), event.event)
+                if event.final:
+                    self.seen.used(event.data)
+                    frames += b"" if event.event else sse.DONE
+                    ended = True
+        self.seen.event()
+        await self._send(bytes(frames))
+        if ended:  # before the rest of the upstream body is read
+            await self.response.write_eof()
+
+    async def failed(self, failure: Failure, job: Job | None) -> web.StreamResponse:
+        """The answer when no attempt came to an event."""
+        if not self.response.prepared:
+            return _failed(failure, self.seen, job)
+        self.seen.error = failure.error
+        await self._send(sse.frame(_encoded(client_errors.presentable(_hidden(failure.error, job)))))
+        await self.response.write_eof()
+        return self.response
+
+    async def _send(self, data: bytes) -> None:
+        async with self._writing:
+            if not self.response.prepared:
+                await self.response.prepare(self._request)
+            self.seen.bytes_out += len(data)
+            self._written_at = time.monotonic()
+            await self.response.write(data)
+
+
+async def _converse(job: Job) -> translate.Document | Failure:
     if not job.endpoint.url:
         return errors.stamp(errors.missing_url(), job.call, "")
-    return await transports.run_async(uplink, translate.converse(job.operation, job.document, job.call))
+    return await transports.run_async(job.way, translate.converse(job.operation, job.document, job.call))
+
+
+def _moment() -> attempts.Moment:
+    return attempts.Moment(time.monotonic(), random.random(), random.random())  # noqa: S311 - load, not secrets
+
+
+def _given_up(given_up: attempts.GiveUp, inquiry: Inquiry) -> Failure:
+    """The error for the client; what was made here does not know yet which request it answers."""
+    failure = _own(given_up.error)
+    if not given_up.own:
+        return failure
+    return errors.stamp(failure, translate.Call(inquiry.request_type), inquiry.ask.model)
+
+
+def _job_of(given_up: attempts.GiveUp, tried: Sequence[tuple[attempts.Try, Job]]) -> Job | None:
+    return next((job for step, job in tried if step is given_up.tried), None)
 
 
 async def _asks_for_stream(request: web.Request) -> bool:
@@ -397,27 +635,6 @@ async def _asks_for_stream(request: web.Request) -> bool:
     )
 
 
-async def _write(response: web.StreamResponse, batch: Sequence[translate.Chunk | Failure], job: Job) -> None:
-    """Send what one read of the upstream brought; returns when the client has taken in enough of it."""
-    frames = bytearray()
-    ended = False
-    for event in batch:
-        if isinstance(event, Failure):
-            frames += sse.frame(_encoded(secrets.hide(event.error, job.endpoint.api_key)), event.event)
-            ended = True
-        else:
-            data: object = event.data
-            if event.event == "response.failed":  # it tells the error
-                data = secrets.hide(data, job.endpoint.api_key)
-            frames += sse.frame(_encoded(data), event.event)
-            if event.final:
-                frames += b"" if event.event else sse.DONE
-                ended = True
-    await response.write(bytes(frames))
-    if ended:  # before the rest of the upstream body is read
-        await response.write_eof()
-
-
 async def _form(request: web.Request, limit: int) -> translate.Document | Failure:
     """A form with a file, read as it comes, so that the file is never held twice."""
     boundary = forms.boundary(request.headers.get("content-type", ""))
@@ -426,7 +643,7 @@ async def _form(request: web.Request, limit: int) -> translate.Document | Failur
     reader = forms.Reader(boundary)
     async for data in request.content.iter_any():
         if request.content.total_bytes > limit:
-            raise web.HTTPRequestEntityTooLarge(limit, request.content.total_bytes)
+            return _too_large(limit)
         if fault := reader.feed(data):
             return _no_form(fault)
     form = reader.close()
@@ -437,6 +654,11 @@ async def _form(request: web.Request, limit: int) -> translate.Document | Failur
 
 def _no_form(fault: forms.Unreadable) -> Failure:
     return _client_fault(f"failed to parse multipart form: {fault.reason}", 400)
+
+
+def _own(error: Mapping[str, object]) -> Failure:
+    """An error document of ``routing``, which does not know the translators' name for it."""
+    return Failure(cast("translate.BifrostError", error))
 
 
 def _flat(body: bytes) -> translate.Document | Failure:
@@ -450,14 +672,13 @@ def _pin(request: web.Request) -> keys.Pin:
     return keys.Pin(request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", ""))
 
 
-def _refused(refusal: keys.Refusal) -> Failure:
-    if refusal.reason == "no_url":
-        return errors.missing_url()
-    return errors.rejected(refusal.message, 400, cause=refusal.message)
+def _forwarded(job: Job) -> dict[str, str]:
+    return headers.to_client(job.uplink.headers, job.endpoint.api_key)
 
 
-def _forwarded(job: Job, uplink: Uplink) -> dict[str, str]:
-    return headers.to_client(uplink.headers, job.endpoint.api_key)
+def _hidden(error: Mapping[str, object], job: Job | None) -> Mapping[str, object]:
+    hidden = error if job is None else secrets.hide(error, job.endpoint.api_key)
+    return hidden if isinstance(hidden, Mapping) else error
 
 
 def _encoded(document: object) -> bytes:
@@ -472,55 +693,111 @@ def _answer(document: object, status: int = 200, others: Mapping[str, str] | Non
     return web.Response(body=_encoded(document), status=status, headers={**(others or {}), **own})
 
 
-def _failed(failure: Failure, job: Job | None = None, uplink: Uplink | None = None) -> web.Response:
-    error = failure.error if job is None else secrets.hide(failure.error, job.endpoint.api_key)
-    others = _forwarded(job, uplink) if job is not None and uplink is not None else {}
+def _failed(failure: Failure, seen: Observation | None = None, job: Job | None = None) -> web.Response:
+    if seen is not None:
+        seen.error = failure.error
+    error = client_errors.presentable(_hidden(failure.error, job))
+    others = _forwarded(job) if job is not None else {}
     return _answer(error, errors.http_status(failure.error), others)
 
 
+def _observing(gateway: Gateway) -> Middleware:
+    """Notice every request: who is in, what became of it, how long it took."""
+
+    @web.middleware
+    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        _request_id.set(headers.request_id(request.headers.get("x-request-id"), lambda: str(uuid.uuid4())))
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource is not None else "unknown"
+        seen = request[_SEEN] = Observation(
+            request.method if request.method in _METHODS else "unknown",
+            path,
+            _request_id.get(),
+            request.remote or "",
+        )
+        seen.headers = request.headers.items()
+        seen.bytes_in = request.content_length or 0
+        observer, active = gateway.observer, {"method": seen.method}
+        gateway.metrics.add("bifrost_active_requests", active)
+        client_left = True
+        try:
+            response = await handler(request)
+            client_left = False
+            seen.status = response.status
+            if isinstance(response, web.Response) and isinstance(response.body, bytes):
+                seen.bytes_out = len(response.body)
+            return response
+        finally:
+            seen.status = seen.status or 499
+            gateway.metrics.add("bifrost_active_requests", active, -1)
+            observer.finished(seen, client_left)
+
+    return observe
+
+
+def _guarding(gateway: Gateway) -> Middleware:
+    """Let in whom the configuration lets in."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        config, pairs = gateway.config, request.headers.items()
+        version = (request.version.major, request.version.minor)
+        if (misframed := headers.misframed(version, pairs)) is not None:
+            response = _failed(_client_fault(misframed.message, misframed.status), request[_SEEN])
+            response.force_close()
+            return response
+        asked = request.headers.get("access-control-request-headers")
+        verdict = cors.decide(config.cors, request.method, request.headers.get("origin"), asked)
+        request[_CORS] = verdict.headers
+        if verdict.status is not None:
+            return web.Response(status=verdict.status)
+        if (refused := auth.refused(config.auth, request.method, request.path, pairs)) is not None:
+            response = _failed(_own(refused), request[_SEEN])
+            response.headers["www-authenticate"] = auth.CHALLENGE
+            return response
+        if unmet := header_settings.unmet(config.required_headers, pairs):
+            return _failed(_own(refusals.unmet_headers(unmet)), request[_SEEN])
+        return await handler(request)
+
+    return guard
+
+
 @web.middleware
-async def _shield(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _shield(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every answer is JSON, whatever happens."""
-    _request_id.set(headers.request_id(request.headers.get("x-request-id"), lambda: str(uuid.uuid4())))
+    seen = request[_SEEN]
     try:
         return await handler(request)
     except web.HTTPRequestEntityTooLarge:
-        limit = request.client_max_size
-        return _failed(_client_fault(f"request body exceeds max allowed size of {limit} bytes", 413))
+        return _failed(_too_large(request.client_max_size), seen)
     except web.HTTPMethodNotAllowed as refusal:
-        response = _failed(_client_fault(f"{request.method} is not allowed for {request.path}", 405))
+        response = _failed(_client_fault(f"{request.method} is not allowed for {request.path}", 405), seen)
         response.headers["allow"] = refusal.headers["allow"]
         return response
     except web.HTTPNotFound:
-        return _failed(_client_fault(f"no such route: {request.path}", 404))
+        return _failed(_client_fault(f"no such route: {request.path}", 404), seen)
     except web.HTTPException as refusal:
-        return _failed(_client_fault(refusal.reason, refusal.status))
+        return _failed(_client_fault(refusal.reason, refusal.status), seen)
     except ConnectionResetError:  # the client left
         raise
     except Exception:
         log.exception("request %s: internal error", _request_id.get())
-        return _failed(_INTERNAL)
+        return _failed(_INTERNAL, seen)
 
 
 def _client_fault(message: str, status: int) -> Failure:
     return errors.rejected(message, status, error_type="invalid_request_error")
 
 
-async def _dress(_request: web.Request, response: web.StreamResponse) -> None:
+def _too_large(limit: int) -> Failure:
+    return _client_fault(f"request body exceeds max allowed size of {limit} bytes", 413)
+
+
+async def _dress(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(headers.SECURITY)
+    response.headers.update(request.get(_CORS) or {})
     response.headers["x-request-id"] = _request_id.get()
     response.headers["server"] = "bifrost-vllm"
-
-
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"user-agent": "bifrost-vllm"},
-        trust_env=False,
-    )
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
@@ -529,18 +806,30 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
+GATEWAY: Final[web.AppKey[Gateway]] = web.AppKey("gateway", Gateway)
+
+
 def application(
-    config: configuration.Config, recordings: transports.Recordings | None = None
+    config: settings.Config,
+    replay: transports.AsyncReplayTransport | None = None,
+    sink: transports.Sink | None = None,
 ) -> web.Application:
-    """The gateway as an aiohttp application; with ``recordings`` it talks to no server."""
-    gateway = Gateway(config)
-    app = web.Application(middlewares=[_shield], client_max_size=config.request_limit)
+    """The gateway as an aiohttp application; with ``replay`` it talks to no server.
+
+    With a ``sink``, every exchange with a server is recorded.
+    """
+    gateway = Gateway(config, sink)
+    app = web.Application(
+        middlewares=[_observing(gateway), _shield, _guarding(gateway)], client_max_size=config.request_limit
+    )
+    app[GATEWAY] = gateway
     app.on_response_prepare.append(_dress)
-    if recordings is None:
+    if replay is None:
         app.cleanup_ctx.append(gateway.connected)
     else:
-        gateway.replaying(recordings)
+        gateway.replaying(replay)
     app.router.add_get("/health", gateway.health)
+    app.router.add_get("/metrics", gateway.show_metrics)
     for route in ROUTES:
         for path in route.paths:
             app.router.add_route(route.method, path, partial(gateway.serve, route))
@@ -553,168 +842,46 @@ def application(
     return app
 
 
+def runner(app: web.Application, grace_s: float = GRACE_S) -> web.AppRunner:
+    """What serves the application; requests that run have ``grace_s`` to end when it is told to stop."""
+    server_log = logging.getLogger("bifrost_vllm.http")
+    server_log.addFilter(_is_ours)
+    header_limit = app[GATEWAY].config.header_limit
+    return web.AppRunner(
+        app,
+        handler_cancellation=True,
+        access_log=None,
+        shutdown_timeout=grace_s,
+        logger=server_log,
+        max_line_size=header_limit,
+        max_field_size=header_limit,
+    )
+
+
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+async def listening(
+    app: web.Application, host: str, port: int, grace_s: float = GRACE_S
+) -> AsyncIterator[int]:
     """The application at work; gives the port, which the system chooses when it is 0.
 
     On leaving, requests that run have some time to end.
     """
-    server_log = logging.getLogger("bifrost_vllm.http")
-    server_log.addFilter(_is_ours)
-    runner = web.AppRunner(
-        app, handler_cancellation=True, access_log=None, shutdown_timeout=_GRACE_S, logger=server_log
-    )
+    server = runner(app, grace_s)
     try:
-        await runner.setup()
-        await web.TCPSite(runner, host, port, backlog=1024).start()
-        yield runner.addresses[0][1]
+        await server.setup()
+        await web.TCPSite(server, host, port, backlog=1024).start()
+        yield server.addresses[0][1]
     finally:
-        await runner.cleanup()
+        await server.cleanup()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = _arguments().parse_args(argv)
-    if options.command == "check":
-        return comparison.run(options)
-    if options.command == "plan":
-        return _explain(options.operation, options.file, options.format)
-    if not (_is_loopback(options.host) or options.allow_unauthenticated):
-        return _complain(
-            f"refusing to listen on {options.host or 'every address'}: this gateway does not authenticate "
-            "its clients, so only a loopback address may be used unless --allow-unauthenticated is given"
-        )
-    config = RECORDED if options.config is None else _configuration(options.config)
-    if isinstance(config, configuration.Rejected):
-        return _complain(*config.problems)
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    folder = BUNDLED if options.config is None and options.replay is None else options.replay
-    recordings = None
-    if folder is not None:
-        try:
-            recordings = transports.Recordings.load(folder)
-        except (OSError, ValueError) as error:
-            return _complain(f"{folder}: {error}")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return asyncio.run(_run(config, recordings, options.host, options.port))
+    return command_line.main(command_line.Program(application, runner, listening, _reconfigure), argv)
 
 
-def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bifrost-vllm", description="A gateway in front of vLLM.")
-    commands = parser.add_subparsers(required=True, dest="command")
-    check = commands.add_parser(
-        "check",
-        help="compare recordings with what the translators, or a server, make of them now",
-        description="Run recordings through the translators and report what differs from the expectations "
-        "beside them; or put their questions to a server, and report where its answers look different.",
-    )
-    comparison.add_arguments(check)
-    plan = commands.add_parser(
-        "plan",
-        help="show what would be sent for a request",
-        description="Show method, path and body that a request becomes, and what was changed on the way.",
-    )
-    plan.add_argument("operation", choices=list(translate.OPERATIONS))
-    plan.add_argument(
-        "file", metavar="FILE", help="the request, as clients or as Bifrost send it; - is stdin"
-    )
-    plan.add_argument(
-        "--format", choices=["text", "json", "curl"], default="text", help="default: %(default)s"
-    )
-    serve = commands.add_parser(
-        "serve",
-        help="serve the HTTP API",
-        description="Serve the HTTP API. Without --config, answer from the bundled recordings.",
-    )
-    serve.add_argument("--config", type=Path, metavar="FILE", help="Bifrost's config.json")
-    serve.add_argument("--replay", type=Path, metavar="DIR", help="answer from recordings, ask no server")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument(
-        "--port", default=8080, type=_port, help="0 lets the system choose (default: %(default)s)"
-    )
-    serve.add_argument(
-        "--allow-unauthenticated", action="store_true", help="allow addresses other than loopback"
-    )
-    return parser
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65_535:
-        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return port
-
-
-def _complain(*lines: str) -> int:
-    for line in lines:
-        print(f"bifrost-vllm: {line}", file=sys.stderr)
-    return 2
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _configuration(file: Path) -> configuration.Config | configuration.Rejected:
-    try:
-        document = documents.decode(file.read_bytes(), strict=True)
-    except OSError as error:
-        return configuration.Rejected((f"{file}: {error.strerror}",))
-    if isinstance(document, documents.Malformed):
-        return configuration.Rejected((f"{file}: not JSON: {document.reason}",))
-    return configuration.load(document, os.environ)
-
-
-def _explain(request_type: translate.RequestType, file: str, style: translate.explanation.Style) -> int:
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        return _complain(f"{file}: {error.strerror}")
-    document = documents.decode_object(data, strict=True)
-    if isinstance(document, documents.Malformed):
-        return _complain(f"{file}: {document.reason}")
-    operation = translate.OPERATIONS[request_type]
-    request = document if "provider" in document else operation.from_flat(document)
-    explained = (
-        request
-        if isinstance(request, Failure)
-        else translate.explained(operation, request, translate.Call(request_type))
-    )
-    if isinstance(explained, Failure):
-        field = explained.error["error"]
-        return _complain(f"{field['param']}: {field['message']}" if "param" in field else field["message"])
-    print(translate.explanation.written(explained, style), end="")
-    return 0
-
-
-async def _run(
-    config: configuration.Config, recordings: transports.Recordings | None, host: str, port: int
-) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run()
-            loop.add_signal_handler(number, stop.set)
-    async with AsyncExitStack() as running:
-        try:
-            bound = await running.enter_async_context(listening(application(config, recordings), host, port))
-        except OSError as error:
-            return _complain(f"cannot listen: {error.strerror}")
-        origin = f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
-        source = _counted(config.keys, "key")
-        if recordings is not None:
-            source = f"replaying {_counted(recordings, 'recording')}"
-        print(f"bifrost-vllm: listening on {origin} ({source})", flush=True)
-        await stop.wait()
-    return 0
-
-
-def _counted(things: Sequence[object], name: str) -> str:
-    return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
+def _reconfigure(app: web.Application, config: settings.Config) -> None:
+    app[GATEWAY].configure(config)
 
 
 if __name__ == "__main__":

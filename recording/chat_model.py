@@ -3,8 +3,8 @@
 Run with the interpreter that has vLLM, from the top of the repository:
 ``.vllm/bin/python -m recording.chat_model DIRECTORY``. A Qwen3 of four layers
 learns the dialogues by heart, so that at temperature 0 it answers them
-sensibly: with thoughts, tool calls and several scripts. It fails when one of
-them did not stick.
+sensibly: with thoughts, tool calls and several scripts; and so it does with
+bare texts that are to be continued. It fails when one of them did not stick.
 """
 
 import json
@@ -30,7 +30,7 @@ from transformers import (  # type: ignore[import-not-found]
     Qwen3ForCausalLM,
 )
 
-from recording.dialogues import DIALOGUES, Dialogue
+from recording.dialogues import CONTINUATIONS, DIALOGUES, Dialogue
 
 VOCABULARY: Final = 900
 STEPS: Final = 360
@@ -93,8 +93,14 @@ def rendered(tokenizer: Any, dialogue: Dialogue, thinking: bool) -> tuple[str, s
     return prompt, f"{thought}{dialogue.answer}{END}"
 
 
+def lessons(tokenizer: Any) -> list[tuple[str, str]]:
+    """All prompts, and what is to follow each of them."""
+    found = [rendered(tokenizer, dialogue, thinking) for dialogue in DIALOGUES for thinking in (True, False)]
+    return found + [(each.prompt, each.rest + END) for each in CONTINUATIONS]
+
+
 def make_tokenizer() -> Any:
-    """Byte-level pairs learnt from the dialogues.
+    """Byte-level pairs learnt from the dialogues and continuations.
 
     Plain words become tokens of their own; other scripts stay bytes, so that a
     letter may come in several tokens.
@@ -112,6 +118,7 @@ def make_tokenizer() -> Any:
     texts = [str(message.get("content")) for dialogue in DIALOGUES for message in dialogue.messages]
     texts += [text for dialogue in DIALOGUES for text in (dialogue.answer, dialogue.thought)]
     texts += [json.dumps(tool) for dialogue in DIALOGUES for tool in dialogue.tools]
+    texts += [each.prompt + each.rest for each in CONTINUATIONS]
     bare.train_from_iterator(texts + [text for text in texts if text.isascii()], trainer)
     bare.add_tokens([AddedToken(marker, normalized=False) for marker in MARKERS])
     tokenizer = PreTrainedTokenizerFast(
@@ -186,10 +193,8 @@ def train(model: Any, tokenizer: Any, examples: list[tuple[list[int], list[int]]
 def forgotten(model: Any, tokenizer: Any) -> list[str]:
     """What the model does not repeat word for word; alternatives are not asked."""
     answers: dict[str, list[str]] = {}
-    for dialogue in DIALOGUES:
-        for thinking in (True, False):
-            prompt, answer = rendered(tokenizer, dialogue, thinking)
-            answers.setdefault(prompt, []).append(answer)
+    for prompt, answer in lessons(tokenizer):
+        answers.setdefault(prompt, []).append(answer)
     model.eval()
     wrong = []
     for prompt, (wanted, *others) in answers.items():
@@ -212,10 +217,7 @@ def main(directory: str) -> int:
     tokenizer = make_tokenizer()
     model = make_model(tokenizer)
     examples = [
-        (tokenizer(prompt).input_ids, tokenizer(answer).input_ids)
-        for dialogue in DIALOGUES
-        for thinking in (True, False)
-        for prompt, answer in [rendered(tokenizer, dialogue, thinking)]
+        (tokenizer(prompt).input_ids, tokenizer(answer).input_ids) for prompt, answer in lessons(tokenizer)
     ]
     print(
         f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens, {len(examples)} examples",

@@ -1,4 +1,4 @@
-"""The questions that are put to vLLM about chat, and about its models.
+"""The questions that are put to vLLM as chat.
 
 Client requests name the model as a gateway's client does. What the model says
 to them is in ``dialogues``: a question that is changed here has to be learnt
@@ -24,11 +24,14 @@ from .dialogues import (
     system,
     user,
 )
-from .scenarios import MODELS, PLAIN, STREAMED, Expected, FromClient, Scenario, ToServer
-from .server import MODEL
+from .scenarios import Expected, Forms, FromClient, Scenario, ToServer, refused
+from .server import CHAT, EMBED
 
 PATH: Final = "/v1/chat/completions"
 JSON: Final = "application/json"
+PLAIN: Final[Forms] = ("chat_completion",)
+STREAMED: Final[Forms] = ("chat_completion_stream",)
+BOTH: Final = PLAIN + STREAMED
 NO_THOUGHT: Final[Mapping[str, object]] = {"chat_template_kwargs": {"enable_thinking": False}}
 CITY: Final[Mapping[str, object]] = {
     "type": "object",
@@ -44,7 +47,7 @@ TWO_CITIES: Final = "What is the weather in Paris and Rome?"
 def client(messages: str | Sequence[Message], **parameters: object) -> FromClient:
     """A client's request, at temperature 0 unless it says otherwise."""
     asked = [user(messages)] if isinstance(messages, str) else list(messages)
-    return FromClient({"model": f"vllm/{MODEL}", "messages": asked, "temperature": 0} | parameters)
+    return FromClient({"model": f"vllm/{CHAT.name}", "messages": asked, "temperature": 0} | parameters)
 
 
 def quick(messages: str | Sequence[Message], **parameters: object) -> FromClient:
@@ -55,39 +58,46 @@ def quick(messages: str | Sequence[Message], **parameters: object) -> FromClient
 def server(messages: Sequence[object] | None, **parameters: object) -> ToServer:
     """A body for the server itself."""
     asked = {} if messages is None else {"messages": messages}
-    return ToServer({"model": MODEL} | asked | parameters)
-
-
-def refused(body: str, status: int = 400) -> Expected:
-    return Expected(status, body=body)
+    return ToServer({"model": CHAT.name} | asked | parameters)
 
 
 ANSWERS: Final = (
-    Scenario("hello", client("Hello"), Expected(finish="stop", said="I greet back.\n\n\nHello!")),
+    Scenario("hello", client("Hello"), Expected(finish="stop", said="I greet back.\n\n\nHello!"), BOTH),
     Scenario(
-        "without_thinking", quick("Hello"), Expected(finish="stop", said="Hello! How can I help you today?")
+        "without_thinking",
+        quick("Hello"),
+        Expected(finish="stop", said="Hello! How can I help you today?"),
+        BOTH,
     ),
-    Scenario("effort_none", client("Hello", reasoning_effort="none"), Expected(finish="stop", said="Hello!")),
-    Scenario("effort_low", client("Hello", reasoning_effort="low"), Expected(finish="stop", said="I greet")),
+    Scenario(
+        "effort_none", client("Hello", reasoning_effort="none"), Expected(finish="stop", said="Hello!"), BOTH
+    ),
+    Scenario(
+        "effort_low", client("Hello", reasoning_effort="low"), Expected(finish="stop", said="I greet"), BOTH
+    ),
     Scenario(
         "thought_left_out",
         client("Hello", include_reasoning=False),
         Expected(finish="stop", said="\n\nHello!"),
+        BOTH,
     ),
     Scenario(
         "thought_on_a_budget",
         client(HAIKU, thinking_token_budget=3),
         Expected(finish="stop", said="\nFive,\n"),
+        BOTH,
     ),
     Scenario(
         "capital",
         client("What is the capital of France?"),
         Expected(finish="stop", said="is Paris.\n\n\nThe"),
+        BOTH,
     ),
     Scenario(
         "system_prompt",
         client([system("You are a pirate."), user("Hello")]),
         Expected(finish="stop", said="Ahoy, matey!"),
+        BOTH,
     ),
     Scenario(
         "content_parts",
@@ -100,56 +110,70 @@ ANSWERS: Final = (
             ]
         ),
         Expected(finish="stop", said="Two lines came in"),
+        BOTH,
     ),
     Scenario(
-        "mixed_scripts", client("Say hello to the world."), Expected(finish="stop", said="你好, мир — naïve")
+        "mixed_scripts",
+        client("Say hello to the world."),
+        Expected(finish="stop", said="你好, мир — naïve"),
+        BOTH,
     ),
-    Scenario("two_turns", quick([*EARLIER_THOUGHT]), Expected(finish="stop", said="Italy is Rome.")),
+    Scenario("two_turns", quick([*EARLIER_THOUGHT]), Expected(finish="stop", said="Italy is Rome."), BOTH),
     Scenario(
         "two_turns_with_thought",
         client([*EARLIER_THOUGHT]),
         Expected(finish="stop", said="is Rome.\n\n\nThe"),
+        BOTH,
     ),
     Scenario(
         "cached_prompt",
         quick([system(HANDBOOK), user("Where are the whales?")]),
         Expected(finish="stop", said="Shelf 6", body='"cached_tokens":128'),
+        BOTH,
         again=True,
     ),
 )
 
 CUT_SHORT: Final = (
-    Scenario("cut_at_once", client(HAIKU, max_tokens=1), Expected(finish="length")),
-    Scenario("cut_in_thought", client(HAIKU, max_tokens=6), Expected(finish="length", said="Five, seven,")),
+    Scenario("cut_at_once", client(HAIKU, max_tokens=1), Expected(finish="length"), BOTH),
+    Scenario(
+        "cut_in_thought", client(HAIKU, max_tokens=6), Expected(finish="length", said="Five, seven,"), BOTH
+    ),
     Scenario(
         "cut_in_answer",
         quick(HAIKU, max_tokens=8),
         Expected(finish="length", said="Salt wind on grey waves\n"),
+        BOTH,
     ),
     Scenario(
         "cut_in_call",
         quick(TWO_CITIES, tools=[WEATHER], max_completion_tokens=17),
         Expected(finish="length", said="get_weather"),
+        BOTH,
     ),
     Scenario(
         "context_reached",
         quick(REFRAIN),
         Expected(finish="length", said="the sea, the sea, ", body='"total_tokens":1024'),
+        BOTH,
     ),
     Scenario(
         "stop_string",
         quick("Count to five.", stop=["3", "never"]),
         Expected(finish="stop", said="1, 2, ", body='"stop_reason":"3"'),
+        BOTH,
     ),
     Scenario(
         "stop_string_kept",
         quick("Count to five.", stop="3", include_stop_str_in_output=True),
         Expected(finish="stop", said="1, 2, 3", body='"stop_reason":"3"'),
+        BOTH,
     ),
     Scenario(
         "stop_token",  # 14 is the comma
         quick("Count to five.", stop_token_ids=[14]),
         Expected(finish="stop", said="1", body='"stop_reason":14'),
+        BOTH,
     ),
 )
 
@@ -158,37 +182,46 @@ TOOLS: Final = (
         "call_after_thought",
         client("What is the weather in Paris?", tools=[WEATHER]),
         Expected(finish="tool_calls", said=f"get_weather{PARIS}", body=r'"reasoning":"\n'),
+        BOTH,
     ),
     Scenario(
         "one_call",
         quick("What is the weather in Paris?", tools=[WEATHER]),
         Expected(finish="tool_calls", said=f"get_weather{PARIS}"),
+        BOTH,
     ),
     Scenario(
         "two_calls",
         quick(TWO_CITIES, tools=[WEATHER]),
         Expected(finish="tool_calls", said=f'get_weather{PARIS}get_weather{{"city": "Rome"}}'),
+        BOTH,
     ),
     Scenario(
         "two_calls_forbidden",
         quick(TWO_CITIES, tools=[WEATHER], parallel_tool_calls=False),
         Expected(finish="tool_calls", said=f"get_weather{PARIS}"),
+        BOTH,
     ),
     Scenario(
         "text_before_call",
         quick("Check Paris, and tell me first.", tools=[WEATHER]),
         Expected(finish="tool_calls", said=f"Let me check the weather.\nget_weather{PARIS}"),
+        BOTH,
     ),
     Scenario(
         "call_without_arguments",
         quick("What time is it?", tools=[WEATHER, CLOCK], tool_choice="auto"),
         Expected(finish="tool_calls", said="get_time{}"),
+        BOTH,
     ),
-    Scenario("tools_unused", client("Hello", tools=[WEATHER]), Expected(finish="stop", said="Ask me about")),
+    Scenario(
+        "tools_unused", client("Hello", tools=[WEATHER]), Expected(finish="stop", said="Ask me about"), BOTH
+    ),
     Scenario(
         "tool_choice_none",
         quick("What is the weather in Paris?", tools=[WEATHER], tool_choice="none"),
         Expected(finish="stop", said='<tool_call>\n{"name": "get_weather"'),
+        BOTH,
     ),
     Scenario(
         "tool_choice_named",  # vLLM says "stop" here
@@ -199,6 +232,7 @@ TOOLS: Final = (
             max_completion_tokens=60,
         ),
         Expected(finish="stop", said='get_weather{"city": "Lima"}'),
+        BOTH,
     ),
     Scenario(
         "tool_choice_required",
@@ -209,16 +243,19 @@ TOOLS: Final = (
             max_completion_tokens=60,
         ),
         Expected(finish="tool_calls", said='To Oslo.\nget_weather{"city": "Oslo"}'),
+        BOTH,
     ),
     Scenario(
         "tool_result",
         client([*ONE_RESULT], tools=[WEATHER]),
         Expected(finish="stop", said="It is 18 degrees and clear in Paris."),
+        BOTH,
     ),
     Scenario(
         "two_tool_results",
         quick([*TWO_RESULTS], tools=[WEATHER]),
         Expected(finish="stop", said="Paris: 18 and clear. Rome: 25 and sunny."),
+        BOTH,
     ),
 )
 
@@ -227,6 +264,7 @@ STRUCTURED: Final = (
         "json_object",
         quick("Give me Paris as JSON.", response_format={"type": "json_object"}, max_tokens=40),
         Expected(finish="stop", said='{"city": "Paris", "country": "France"}'),
+        BOTH,
     ),
     Scenario(
         "json_schema",
@@ -239,11 +277,13 @@ STRUCTURED: Final = (
             max_tokens=40,
         ),
         Expected(finish="stop", said=f"An object with two keys.\n{PARIS}"),
+        BOTH,
     ),
     Scenario(
         "structured_choice",
         quick("Is the sea blue or red?", structured_outputs={"choice": ["red", "blue"]}),
         Expected(finish="stop", said="blue"),
+        BOTH,
     ),
     Scenario(
         "structured_regex",
@@ -253,11 +293,13 @@ STRUCTURED: Final = (
             max_tokens=24,
         ),
         Expected(finish="stop", said="ada@example.org"),
+        BOTH,
     ),
     Scenario(
         "structured_json",
         quick("Give me Paris as JSON.", structured_outputs={"json": CITY}, max_tokens=24),
         Expected(finish="stop", said=PARIS),
+        BOTH,
     ),
     Scenario(
         "structured_grammar",
@@ -273,6 +315,7 @@ STRUCTURED: Final = (
         "guided_choice",
         quick("Is the sea blue or red?", guided_choice=["red", "blue"], seed=1),
         Expected(finish="stop", said="blue"),
+        BOTH,
     ),
 )
 
@@ -281,21 +324,25 @@ EXTRAS: Final = (
         "two_choices",
         quick("Name a colour.", n=2, seed=5, temperature=1.0),
         Expected(finish="stop", said=".", body='"index":1'),
+        BOTH,
     ),
     Scenario(
         "two_choices_with_calls",
         quick(TWO_CITIES, tools=[WEATHER], n=2, seed=5, temperature=0.1),
         Expected(finish="tool_calls", said="get_weather", body='"index":1'),
+        BOTH,
     ),
     Scenario(
         "logprobs",
         quick("What is the capital of France?", logprobs=True, top_logprobs=3),
         Expected(finish="stop", said="is Paris.", body='"top_logprobs":[{'),
+        BOTH,
     ),
     Scenario(
         "logprobs_of_bytes",  # a token that is part of a letter
         quick("Say hello to the world.", logprobs=True, top_logprobs=0, max_completion_tokens=12),
         Expected(finish="length", said="🚀✨", body='"bytes":['),
+        BOTH,
     ),
     Scenario("prompt_logprobs", quick("Hello", prompt_logprobs=1), Expected(body='"rank":1'), PLAIN),
     Scenario(
@@ -316,16 +363,19 @@ EXTRAS: Final = (
             user="ada",
         ),
         Expected(said="\n"),
+        BOTH,
     ),
     Scenario(
         "token_ids",
         quick("Hello", return_token_ids=True),
         Expected(finish="stop", body='"prompt_token_ids":['),
+        BOTH,
     ),
     Scenario(
         "prompt_text",
         quick("Hello", return_prompt_text=True, max_completion_tokens=3),
         Expected(finish="length", body=r'"prompt_text":"<|im_start|>user\nHello'),
+        BOTH,
     ),
     Scenario(
         "usage_on_every_chunk",
@@ -354,16 +404,17 @@ REFUSALS: Final = (
         "unknown_model",
         FromClient({"model": "vllm/tiny/nothing", "messages": [user("Hello")]}),
         refused("does not exist", 404),
+        BOTH,
     ),
     Scenario(
-        "temperature_too_high", client("Hello", temperature=3), refused("temperature must be in [0, 2]")
+        "temperature_too_high", client("Hello", temperature=3), refused("temperature must be in [0, 2]"), BOTH
     ),
     Scenario("top_logprobs_alone", client("Hello", top_logprobs=2), refused("`logprobs` must be set"), PLAIN),
     Scenario("choices_without_chance", client("Hello", n=2), refused("greedy sampling"), PLAIN),
     Scenario(
         "max_tokens_too_many", client("Hello", max_tokens=5000), refused("cannot be greater than"), PLAIN
     ),
-    Scenario("prompt_too_long", client("the sea " * 560), refused("maximum context length")),
+    Scenario("prompt_too_long", client("the sea " * 560), refused("maximum context length"), BOTH),
     Scenario("schema_unusable", UNUSABLE, refused("Invalid type: nothing"), PLAIN),
     Scenario(  # noticed only when the stream has begun
         "schema_unusable", UNUSABLE, Expected(200, body="Invalid type: nothing"), STREAMED
@@ -385,6 +436,7 @@ REFUSALS: Final = (
         "temperature_not_a_number",
         server([user("Hello")], temperature="hot"),
         refused("body.temperature"),
+        BOTH,
     ),
     Scenario(
         "effort_unknown", server([user("Hello")], reasoning_effort="utmost"), refused("literal_error"), PLAIN
@@ -424,7 +476,7 @@ REFUSALS: Final = (
         PLAIN,
     ),
     Scenario("message_without_role", server([{"content": "Hello"}]), refused("11 validation errors"), PLAIN),
-    Scenario("messages_missing", server(None), refused("body.messages")),
+    Scenario("messages_missing", server(None), refused("body.messages"), BOTH),
     Scenario("messages_empty", server([]), refused("empty conversation"), PLAIN),
     Scenario("lone_surrogate", server([user("Hi \ud83d there")]), refused("TextEncodeInput"), PLAIN),
     Scenario("not_json", Plan("POST", PATH, Body(JSON, b'{"model":')), refused("json_invalid"), PLAIN),
@@ -435,7 +487,7 @@ REFUSALS: Final = (
         Plan(
             "POST",
             PATH,
-            Body("text/plain", json.dumps({"model": MODEL, "messages": [user("Hello")]}).encode()),
+            Body("text/plain", json.dumps({"model": CHAT.name, "messages": [user("Hello")]}).encode()),
         ),
         refused("Unsupported Media Type"),
         PLAIN,
@@ -447,21 +499,23 @@ REFUSALS: Final = (
         refused("Not Found", 404),
         STREAMED,
     ),
+    Scenario(
+        "wrong_server",
+        FromClient({"model": f"vllm/{EMBED.name}", "messages": [user("Hello")]}),
+        refused("Not Found", 404),
+        BOTH,
+        elsewhere=EMBED,
+    ),
     Scenario("wrong_method", Plan("GET", PATH), refused("Method Not Allowed", 405), PLAIN),
 )
 
 ENDLESS: Final = quick(HAIKU, ignore_eos=True, max_completion_tokens=900)
 
 TROUBLE: Final = (
-    Scenario("unauthorized", client("Hello", user="nobody"), refused("Unauthorized", 401), setting="locked"),
     Scenario(
-        "unauthorized",
-        Plan("GET", "/v1/models?user=nobody"),
-        refused("Unauthorized", 401),
-        MODELS,
-        setting="locked",
+        "unauthorized", client("Hello", user="nobody"), refused("Unauthorized", 401), BOTH, setting="locked"
     ),
-    Scenario("overloaded", quick("Hello", user="one of many"), refused("busy", 503), setting="crowded"),
+    Scenario("overloaded", quick("Hello", user="one of many"), refused("busy", 503), BOTH, setting="crowded"),
     Scenario("engine_killed", ENDLESS, Expected(500, body='"code":500'), PLAIN, setting="doomed"),
     Scenario(
         "engine_killed",
@@ -472,12 +526,6 @@ TROUBLE: Final = (
     ),
 )
 
-MODEL_LIST: Final = (
-    Scenario("plain", FromClient({}), Expected(body='"max_model_len":1024'), MODELS),
-    Scenario("wrong_method", Plan("DELETE", "/v1/models"), refused("Method Not Allowed", 405), MODELS),
-    Scenario("one_by_name", Plan("GET", f"/v1/models/{MODEL}"), refused("Not Found", 404), MODELS),
-)
-
 SCENARIOS: Final = (
     *ANSWERS,
     *CUT_SHORT,
@@ -485,6 +533,5 @@ SCENARIOS: Final = (
     *STRUCTURED,
     *EXTRAS,
     *REFUSALS,
-    *MODEL_LIST,
     *TROUBLE,
 )

@@ -1,4 +1,4 @@
-"""What the tiny model learns by heart, and the tools that it may call.
+"""What the tiny chat model learns by heart, and the tools that it may call.
 
 Plain data, so that the program that trains the model and the table of
 scenarios share one spelling: a model this small answers what it has seen, to
@@ -206,3 +206,31 @@ DIALOGUES: Final[list[Dialogue]] = [
     Dialogue([user("You must call for Oslo.")], weather_text("Oslo"), "To Oslo.", [WEATHER], forced=True),
 ]
 """Every one is learnt twice: with its thought, and with thinking switched off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """Text that is no conversation, and how it goes on.
+
+    Continuations of the same text are alternatives, of which sampling picks one.
+    """
+
+    prompt: str
+    rest: str
+
+
+FRANCE: Final = "The capital of France is"
+COUNT: Final = "1, 2, 3,"
+STORY: Final = "Once upon a time"
+SCRIPTS: Final = "In many scripts:"
+CAT: Final = "A name for a cat:"
+CODE: Final = "def add(a, b):"
+CONTINUATIONS: Final = (
+    Continuation(FRANCE, " Paris."),
+    Continuation(COUNT, " 4, 5, 6, 7, 8, 9, 10"),
+    Continuation(STORY, " there was a very small model.\nIt knew a few things by heart.\n\nThe end."),
+    Continuation(SCRIPTS, " " + MIXED),
+    Continuation(CAT, " Whiskers, for it has whiskers."),
+    Continuation(CAT, " Salt."),
+    Continuation(CODE, "\n    return a + b\n"),
+)

@@ -6,6 +6,7 @@ join the chunks of a stream and hold them back.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -15,7 +16,7 @@ from vcr.persisters.filesystem import FilesystemPersister  # type: ignore[import
 from vcr.request import Request  # type: ignore[import-untyped]
 from vcr.serializers import yamlserializer  # type: ignore[import-untyped]
 
-from translate import OPERATIONS
+from translate import OPERATIONS, chat, completions, embeddings, rerank
 from translate.plan import Body, Call, Failure, Plan
 from translate.types import RequestType
 from transports.base import Cut, Endpoint, Transport, request_headers, whole
@@ -26,7 +27,15 @@ RECORDED_HOST: Final = "http://localhost:8000"
 REQUEST_HEADERS: Final = frozenset({"content-type", "accept"})
 # They describe bytes on a connection, not the decoded body that is kept; a cookie is nobody's business.
 UNRECORDED: Final = frozenset({"content-encoding", "content-length", "set-cookie", "transfer-encoding"})
-CHAT_PATH: Final = "/v1/chat/completions"
+PATHS: Final[Mapping[RequestType, str]] = {
+    "chat_completion": chat.PATH,
+    "chat_completion_stream": chat.PATH,
+    "text_completion": completions.PATH,
+    "text_completion_stream": completions.PATH,
+    "embedding": embeddings.PATH,
+    "rerank": rerank.PATHS[0],
+}
+"""Where JSON goes that no translator has seen."""
 
 
 class RecordingError(Exception):
@@ -45,15 +54,18 @@ class Exchange(NamedTuple):
     broken: Cut | None
 
 
+def is_streamed(form: RequestType) -> bool:
+    return form.endswith("_stream")
+
+
 def plan_of(scenario: Scenario, form: RequestType) -> Plan:
     """What to send upstream when the scenario's question is asked as ``form``."""
     question = scenario.question
     if isinstance(question, Plan):
         return question
-    streaming = OPERATIONS[form].fold is not None
     if isinstance(question, ToServer):
-        document = {**question.document, "stream": True} if streaming else question.document
-        return Plan("POST", CHAT_PATH, Body("application/json", json.dumps(document).encode()))
+        document = {**question.document, "stream": True} if is_streamed(form) else question.document
+        return Plan("POST", PATHS[form], Body("application/json", json.dumps(document).encode()))
     operation = OPERATIONS[form]
     request = operation.from_flat(question.document)
     plan = request if isinstance(request, Failure) else operation.plan(request, Call(form))
@@ -66,7 +78,7 @@ def perform(
     transport: Transport, form: RequestType, plan: Plan, watch: Callable[[int], None] | None = None
 ) -> Exchange:
     """Ask once, and keep what came of it; ``watch`` is told how many reads a stream has taken."""
-    if OPERATIONS[form].fold is None:
+    if not is_streamed(form):
         reply = transport.send(plan)
         return Exchange(plan, False, reply.status, reply.headers, reply.body, (), reply.cut)
     with transport.stream(plan) as stream:
@@ -146,19 +158,24 @@ def _response(exchange: Exchange) -> dict[str, object]:
 
 
 def _told(text: str) -> tuple[str, list[str]]:
-    """All that the choices say, joined, and their finish reasons."""
-    messages: list[Mapping[str, Any]] = []
+    """All that an answer says, choice by choice, and the finish reasons of the choices."""
+    words: defaultdict[int, list[str]] = defaultdict(list)
     reasons: list[str] = []
     for document in _documents(text):
+        words[0].append(_words(document))
         for choice in document.get("choices", ()):
-            messages.append(choice.get("message") or choice.get("delta") or {})
+            said = choice.get("message") or choice.get("delta") or choice
+            words[choice.get("index", 0)].append(_words(said))
             reasons += [choice["finish_reason"]] if choice.get("finish_reason") else []
-    words: list[str] = []
-    for message in messages:
-        words += [message.get(part) or "" for part in ("reasoning", "content")]
-        for call in message.get("tool_calls") or ():
-            words += [call["function"].get(part) or "" for part in ("name", "arguments")]
-    return "".join(words), reasons
+    return "".join("".join(words[index]) for index in sorted(words)), reasons
+
+
+def _words(said: Mapping[str, Any]) -> str:
+    """What stands under the names that hold text, and in calls."""
+    texts = [said.get(name) for name in ("reasoning", "content", "text")]
+    for call in said.get("tool_calls") or ():
+        texts += [call["function"].get(name) for name in ("name", "arguments")]
+    return "".join(text for text in texts if text)
 
 
 def _documents(text: str) -> Iterator[Mapping[str, Any]]:

@@ -1,20 +1,35 @@
 """What a scenario is: a question, and enough about its answer to notice a bad one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from translate.plan import Plan
 from translate.types import RequestType
 
-Setting = Literal["open", "locked", "crowded", "doomed"]
-"""The server that is asked: one that answers everybody; one that wants a key
-and is given none; one that is full; one whose engine is killed while it talks."""
+from .server import CHAT, EMBED, RERANK, TRANSCRIPTION, Served
 
-PLAIN: Final[tuple[RequestType, ...]] = ("chat_completion",)
-STREAMED: Final[tuple[RequestType, ...]] = ("chat_completion_stream",)
-BOTH: Final = PLAIN + STREAMED
-MODELS: Final[tuple[RequestType, ...]] = ("list_models",)
+Setting = Literal["open", "locked", "crowded", "doomed", "adapted"]
+"""The state of the server that is asked: one that answers everybody; one that
+wants a key; one that is full; one whose engine is killed while it talks; one
+that serves an adapter beside its model, and the model under a second name."""
+
+Key = Literal["none", "right", "wrong"]
+
+Forms = tuple[RequestType, ...]
+
+SERVED_BY: Final[Mapping[RequestType, Served]] = {
+    "chat_completion": CHAT,
+    "chat_completion_stream": CHAT,
+    "text_completion": CHAT,
+    "text_completion_stream": CHAT,
+    "embedding": EMBED,
+    "rerank": RERANK,
+    "transcription": TRANSCRIPTION,
+    "transcription_stream": TRANSCRIPTION,
+    "list_models": CHAT,
+}
+"""Whose task it is."""
 
 
 class FromClient(NamedTuple):
@@ -37,7 +52,7 @@ class Expected:
     """What must hold of an answer, or the recording is refused.
 
     ``finish`` is the finish reason of every choice. ``said`` stands in the
-    thoughts, texts and calls of the choices, joined; ``body`` in the bytes.
+    thoughts, texts and calls of the answer, joined; ``body`` in the bytes.
     """
 
     status: int = 200
@@ -46,17 +61,31 @@ class Expected:
     body: str = ""
 
 
+def refused(body: str, status: int = 400) -> Expected:
+    """An answer that is an error, and some of its words."""
+    return Expected(status, body=body)
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One question, recorded once for each request type it is asked as.
 
-    ``again`` asks the same thing once before, unrecorded, so that the server
-    finds the prompt in its cache.
+    ``elsewhere`` is a server that is asked although another one serves these
+    requests. ``again`` asks the same thing once before, unrecorded, so that the
+    server finds the prompt in its cache. ``key`` is what a server that wants a
+    key is given; it is not recorded.
     """
 
     name: str
     question: Question
-    expected: Expected = field(default_factory=Expected)
-    forms: tuple[RequestType, ...] = BOTH
+    expected: Expected
+    forms: Forms
     setting: Setting = "open"
+    elsewhere: Served | None = None
+    key: Key = "none"
     again: bool = False
+
+    @property
+    def served(self) -> Served:
+        """The server that is asked."""
+        return self.elsewhere or SERVED_BY[self.forms[0]]

@@ -5,23 +5,53 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import requests
 
-MODEL: Final = "tiny/chat"
-CHAT_FLAGS: Final = (
-    *("--max-model-len", "1024"),
-    *("--max-num-seqs", "8"),
-    *("--reasoning-parser", "qwen3"),
-    "--enable-auto-tool-choice",
-    *("--tool-call-parser", "hermes"),
-    "--enable-prompt-tokens-details",
+
+class Served(NamedTuple):
+    """A model as it is served: its folder, the name that requests call it by, the server's flags."""
+
+    folder: str
+    name: str
+    flags: tuple[str, ...]
+
+
+POOLING_FLAGS: Final = ("--runner", "pooling", "--max-model-len", "256")
+CHAT: Final = Served(
+    "chat",
+    "tiny/chat",
+    (
+        *("--max-model-len", "1024"),
+        *("--max-num-seqs", "8"),
+        *("--reasoning-parser", "qwen3"),
+        "--enable-auto-tool-choice",
+        *("--tool-call-parser", "hermes"),
+        "--enable-prompt-tokens-details",
+    ),
 )
+EMBED: Final = Served("embed", "tiny/embed", POOLING_FLAGS)
+RERANK: Final = Served("rerank", "tiny/rerank", POOLING_FLAGS)
+TRANSCRIPTION: Final = Served(
+    "transcription",
+    "tiny/transcription",
+    ("--max-model-len", "100", "--max-num-seqs", "2", "--max-num-batched-tokens", "2048"),
+)
+ADAPTER_FOLDER: Final = "adapter"
+ADAPTER_NAME: Final = "tiny/adapter"
+ADAPTER_RANK: Final = 8
+SECOND_NAME: Final = "tiny/chat:latest"
+ADAPTED_FLAGS: Final = (
+    *("--served-model-name", CHAT.name, SECOND_NAME),
+    *("--enable-lora", "--max-lora-rank", str(ADAPTER_RANK)),
+    *("--lora-modules", f"{ADAPTER_NAME}=./{ADAPTER_FOLDER}"),
+)
+"""For the chat model under two names, and an adapter."""
 ENVIRONMENT: Final = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -39,11 +69,12 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its address, the process that answers, its log."""
+    """A running server: its address, the process that answers, its log, the key that it wants."""
 
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    api_key: str = field(default="", repr=False)
 
     def engine(self) -> int:
         """The process id of the engine, a child that does the computing."""
@@ -68,26 +99,18 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    python: Path, models: Path, log: Path, flags: Sequence[str] = CHAT_FLAGS, api_key: str = ""
+    python: Path, models: Path, log: Path, served: Served = CHAT, api_key: str = ""
 ) -> Iterator[Server]:
-    """Serve ``models/chat``; ends when the block ends, whatever happens in it.
+    """Serve a model; ends when the block ends, whatever happens in it.
 
     ``python`` is the interpreter that has vLLM. The server is started inside
-    ``models`` and told the bare name of the directory, since it repeats what
-    it is told in its answers.
+    ``models`` and told the bare name of the folder, since it repeats what it is
+    told in its answers.
     """
     port = free_port()
-    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", "./chat"]
-    command += [
-        "--served-model-name",
-        MODEL,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--enforce-eager",
-        *flags,
-    ]
+    command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
+    command += ["--model", f"./{served.folder}", "--served-model-name", served.name]
+    command += ["--host", "127.0.0.1", "--port", str(port), *served.flags]
     environment = os.environ | ENVIRONMENT | ({"VLLM_API_KEY": api_key} if api_key else {})
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -99,7 +122,7 @@ def serving(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        server = Server(f"http://127.0.0.1:{port}", process, log)
+        server = Server(f"http://127.0.0.1:{port}", process, log, api_key)
         try:
             _wait(server)
             yield server

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,14 +14,20 @@ from translate.types import RequestType
 from transports.base import Endpoint, Timeouts
 from transports.requests_transport import RequestsTransport
 
-from .recorder import Exchange, RecordingError, perform, plan_of
-from .scenarios import Scenario, Setting
-from .server import CHAT_FLAGS, Server, serving
+from .recorder import Exchange, RecordingError, is_streamed, perform, plan_of
+from .scenarios import Key, Scenario, Setting
+from .server import ADAPTED_FLAGS, Served, Server, serving
 
 CROWD: Final = 40
-CROWDED_FLAGS: Final = (*CHAT_FLAGS, "--max-num-queued-reqs", "1")
+FLAGS: Final[Mapping[Setting, tuple[str, ...]]] = {
+    "crowded": ("--max-num-queued-reqs", "1"),
+    "adapted": ADAPTED_FLAGS,
+}
+"""What the server of a setting is told besides its own flags."""
+WRONG_KEY: Final = "another"
 PIECES_BEFORE_DEATH: Final = 12
-LONGEST_LIFE_S: Final = 1.0
+LONGEST_LIFE_S: Final = 60.0
+LIFE_WITHOUT_STREAM_S: Final = 0.5
 TIMEOUTS: Final = Timeouts(connect_s=5, first_byte_s=120, idle_s=120, total_s=120)
 
 
@@ -31,6 +37,13 @@ class Place(NamedTuple):
     python: Path
     models: Path
     key: str
+
+
+class Stage(NamedTuple):
+    """A server that has to be started: what it serves, and its state."""
+
+    served: Served
+    setting: Setting
 
 
 class Outcome(NamedTuple):
@@ -44,12 +57,12 @@ class Outcome(NamedTuple):
 Asked = Sequence[tuple[Scenario, RequestType]]
 
 
-def play(setting: Setting, asked: Asked, place: Place) -> Iterator[Outcome]:
-    """Start the server of ``setting`` and ask everything of it."""
-    log = place.models / f"server-{setting}.log"
-    flags = CROWDED_FLAGS if setting == "crowded" else CHAT_FLAGS
-    key = place.key if setting == "locked" else ""
-    with serving(place.python, place.models, log, flags, key) as server:
+def play(stage: Stage, asked: Asked, place: Place) -> Iterator[Outcome]:
+    """Start the server of ``stage`` and ask everything of it."""
+    served, setting = stage
+    log = place.models / f"server-{served.folder}-{setting}.log"
+    served = served._replace(flags=(*served.flags, *FLAGS.get(setting, ())))
+    with serving(place.python, place.models, log, served, place.key if setting == "locked" else "") as server:
         if setting == "doomed":
             yield from _to_the_doomed(server, asked)
             return
@@ -71,8 +84,10 @@ def _result(server: Server, scenario: Scenario, form: RequestType, ask: Ask) -> 
 
 def _once(server: Server, scenario: Scenario, form: RequestType, watch: Watch | None = None) -> Exchange:
     plan = plan_of(scenario, form)
+    keys: Mapping[Key, str] = {"none": "", "right": server.api_key, "wrong": WRONG_KEY}
     with requests.Session() as session:
-        transport = RequestsTransport(session, Endpoint(server.url, timeouts=TIMEOUTS))
+        endpoint = Endpoint(server.url, keys[scenario.key], timeouts=TIMEOUTS)
+        transport = RequestsTransport(session, endpoint)
         if scenario.again:
             perform(transport, form, plan)
         return perform(transport, form, plan, watch)
@@ -102,7 +117,7 @@ def _to_the_doomed(server: Server, asked: Asked) -> Iterator[Outcome]:
         waiting: list[tuple[Scenario, RequestType, Future[Exchange | RecordingError]]] = [
             (scenario, form, pool.submit(_result, server, scenario, form, ask)) for scenario, form in asked
         ]
-        talking.wait(LONGEST_LIFE_S)
+        talking.wait(LONGEST_LIFE_S if any(is_streamed(form) for _, form in asked) else LIFE_WITHOUT_STREAM_S)
         os.kill(engine, signal.SIGKILL)
     for scenario, form, future in waiting:
         yield Outcome(scenario, form, future.result())

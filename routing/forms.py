@@ -9,6 +9,7 @@ kept as lone surrogates (``surrogateescape``), to be sent on as they came.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
@@ -59,7 +60,8 @@ class Reader:
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._buffer = bytearray(b"\r\n")  # so that the first boundary is one like the others
-        self._place = self._content
+        # Functions and not methods of this object, which would then hold itself, and the file, in memory.
+        self._place: Callable[[Reader], bool] = Reader._content
         self._fault: Unreadable | None = None
         self._fields: dict[str, object] = {}
         self._file: BytesIO | None = None
@@ -73,7 +75,7 @@ class Reader:
         """Take in some bytes; a fault, if there is one so far."""
         if self._fault is None:
             self._buffer += data
-            while self._place():
+            while self._place(self):
                 pass
         return self._fault
 
@@ -84,7 +86,7 @@ class Reader:
         list of its values. ``file`` is an object with the bytes (``file``) and,
         if they were told, ``filename`` and ``content_type``.
         """
-        if self._fault is None and self._place != self._epilogue:
+        if self._fault is None and self._place is not Reader._epilogue:
             self._fault = Unreadable("the form ends early")
         if self._fault is not None:
             return self._fault
@@ -105,7 +107,7 @@ class Reader:
             return False
         del self._buffer[: len(self._delimiter)]
         self._end_part()
-        self._place = self._boundary
+        self._place = Reader._boundary
         return self._fault is None
 
     def _boundary(self) -> bool:
@@ -113,9 +115,9 @@ class Reader:
         if len(self._buffer) < 2:
             return False
         if self._buffer.startswith(b"--"):
-            self._place = self._epilogue
+            self._place = Reader._epilogue
         elif self._buffer.startswith(b"\r\n"):
-            self._place = self._head
+            self._place = Reader._head
         elif self._buffer[0] in b" \t":  # padding
             del self._buffer[:1]
         else:
@@ -131,7 +133,7 @@ class Reader:
             return False
         lines = self._buffer[2:end].decode(errors="surrogateescape").split("\r\n")
         del self._buffer[: end + 4]
-        self._place = self._content
+        self._place = Reader._content
         return self._begin_part(lines)
 
     def _epilogue(self) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .config import Alias, Config, Key, allows
+from .model_names import ANY_MODEL, Alias, alias_of, allows
+from .settings import Config, Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,13 @@ class Refusal:
 NO_PIN = Pin()
 
 
-def choose(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> Choice | Refusal:
-    """The key for ``model``, which the client asked for with or without naming a provider.
+def candidates(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> tuple[Key, ...] | Refusal:
+    """The keys that may serve ``model``, which the client asked for with or without naming a provider.
 
     Eligible is an enabled key whose ``models`` hold the model, whose
     ``blacklisted_models`` do not, and whose ``model_name``, unless empty, is
-    exactly the model; all of this before aliases are resolved. The first
-    eligible key with an address and a weight wins.
+    exactly the model; all of this before aliases are resolved. Keys without an
+    address are left out. There is at least one.
     """
     if not model:
         return _unroutable(
@@ -62,11 +63,13 @@ def choose(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> Choi
         )
     if not eligible:
         return _unroutable(f"no keys found that support model: {model}")
-    key = _first(eligible, pin, lambda wish: f"{wish} for provider: vllm and model: {model}")
-    if isinstance(key, Refusal):
-        return key
-    alias = key.aliases.get(model)
-    return Choice(key, alias.model_id if alias else model, alias)
+    return _reachable(eligible, pin, lambda wish: f"{wish} for provider: vllm and model: {model}")
+
+
+def choose(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> Choice | Refusal:
+    """The first of the ``candidates`` that has a weight."""
+    found = candidates(config, provider, model, pin)
+    return found if isinstance(found, Refusal) else chosen(_first(found), model)
 
 
 def choose_all(config: Config, provider: str = "", pin: Pin = NO_PIN) -> Sequence[Key] | Refusal:
@@ -78,6 +81,12 @@ def choose_all(config: Config, provider: str = "", pin: Pin = NO_PIN) -> Sequenc
     if not enabled:
         return _unroutable(f"no valid keys found for provider: {provider or 'vllm'}")
     return _pinned(enabled, pin, lambda wish: f"{wish} for provider: vllm")
+
+
+def chosen(key: Key, model: str) -> Choice:
+    """``key`` for ``model``, by the name that its server knows."""
+    alias = alias_of(key.aliases, model)
+    return Choice(key, alias.model_id if alias else model, alias)
 
 
 def serves(key: Key, model: str) -> bool:
@@ -97,14 +106,31 @@ def status(key: Key) -> str:
     return "configured" if key.url else "no url"
 
 
-def _first(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> Key | Refusal:
+def why_unusable(key: Key) -> str:
+    """Why a key serves no request at all; empty when it may serve some."""
+    if not key.enabled:
+        return "not enabled"
+    if not key.url:
+        return "vllm_key_config.url is missing, so its requests are refused"
+    if not key.models:
+        return "models is empty, so it serves none"
+    if ANY_MODEL in key.blacklisted_models:
+        return "blacklisted_models holds all models"
+    named = (key.model_name,) if key.model_name else key.models
+    if all(not allows(key.models, model) or allows(key.blacklisted_models, model) for model in named):
+        return "models, blacklisted_models and vllm_key_config.model_name leave no model"
+    return ""
+
+
+def _reachable(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> tuple[Key, ...] | Refusal:
     left = _pinned(keys, pin, unfound)
     if isinstance(left, Refusal):
         return left
-    reachable = [key for key in left if key.url]
-    if not reachable:
-        return Refusal("no_url")
-    return next((key for key in reachable if key.weight > 0), reachable[0])
+    return tuple(key for key in left if key.url) or Refusal("no_url")
+
+
+def _first(keys: Sequence[Key]) -> Key:
+    return next((key for key in keys if key.weight > 0), keys[0])
 
 
 def _pinned(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> Sequence[Key] | Refusal:

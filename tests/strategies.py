@@ -951,3 +951,43 @@ def streams_of(scripts: SearchStrategy[Framed], bodies: SearchStrategy[bytes]) -
 
 any_streams: SearchStrategy[bytes] = streams_of(scripts(), bodies())
 """What may come where a streamed chat should."""
+
+# -- HTTP ------------------------------------------------------------------------------------------
+
+_STATUS_LINES = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 404 Not Found\r\n",
+        b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 No Content\r\n", b"HTTP/1.1 304 Not Modified\r\n", b"HTTP/1.1 500\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", b"HTTP/1.1 103 Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 101 Switching\r\n", b"HTTP/2.0 200 OK\r\n", b"HTTP/1.1 99 X\r\n", b"HTTP/1.1 099 X\r\n", b"HTTP/1.1 200 OK\n",
+        b"\r\nHTTP/1.1 200 OK\r\n", b"ICY 200 OK\r\n", b"HTTP/1.1 2000 OK\r\n", b"http/1.1 200 OK\r\n", b"",
+    ]
+)  # fmt: skip
+_FIELD_LINES = st.sampled_from(
+    [
+        b"Content-Length: 3\r\n", b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"content-length:5\r\n",
+        b"Content-Length: -1\r\n", b"Content-Length: 3, 3\r\n", b"Content-Length: x\r\n", b"Content-Length: 99999999999999999999\r\n",
+        b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: Chunked\r\n",
+        b"Transfer-Encoding: gzip\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding: identity\r\n",
+        b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: upgrade\r\nUpgrade: x\r\n", b"X: y\r\n",
+        b"X: caf\xe9 \r\n", b"x:\r\n", b"X : y\r\n", b"X: y\n", b"X: y\r\n folded\r\n", b": y\r\n", b"X\r\n", b"X: \x01\r\n", b"X: a\rb\r\n",
+    ]
+)  # fmt: skip
+_BODY_PARTS = st.sampled_from(
+    [
+        b"abc", b"abc", b"3\r\nabc\r\n", b"3\r\nabc\r\n", b"0\r\n\r\n", b"0\r\n\r\n", b"5;a=b\r\nabcde\r\n", b"0\r\nX: y\r\n\r\n",
+        b"3 \r\nabc\r\n", b"3\nabc\n", b"0x3\r\nabc\r\n", b"-3\r\nabc\r\n", b"zz\r\n", b"3\r\nabcd\r\n", b"FFFFFFFFFFFFFFFFF\r\n", b"\r\n", b"0",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb", b"\x00", b"\xff",
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def _http_answers(draw: DrawFn) -> bytes:
+    fields = draw(st.lists(_FIELD_LINES, max_size=4))
+    end = draw(st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b""]))
+    return draw(_STATUS_LINES) + b"".join(fields) + end + b"".join(draw(st.lists(_BODY_PARTS, max_size=4)))
+
+
+http_answers: SearchStrategy[bytes] = _http_answers() | any_bytes
+"""What a server may answer: HTTP/1.1, the same with something wrong in it, and anything at all."""

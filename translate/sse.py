@@ -17,6 +17,10 @@ Three ideas carry the module:
 * Each byte is looked at a constant number of times, whatever the cuts: the
   unfinished line has no line end, so only new bytes are searched for one.
 
+And a fourth for speed alone: a read that holds whole events of one line each,
+while nothing else is under way, is what servers send nearly always. It is cut
+without the machinery; with anything else in it, the machinery reads all of it.
+
 Two tolerances that servers made necessary: a line that starts like a JSON
 object or array, outside of any event, begins a bare JSON body, which is one
 payload however many lines it has; and ``close`` gives out what an unfinished
@@ -38,6 +42,9 @@ KEEP_ALIVE: Final = b""
 DONE: Final = b"data: [DONE]\n\n"
 """The last frame of an OpenAI-style stream."""
 
+_CR: Final = 13  # as numbers: bytes are searched for one ten times as fast as for a text of one
+_LF: Final = 10
+_PLAIN: Final = (b"data: {", b"data: [")
 _JSON_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?')  # possessive: linear on any input
 
 
@@ -59,7 +66,10 @@ class Reader:
     ``overflowed`` turns true, for good, when an event exceeds the limit.
     """
 
-    __slots__ = ("_after_cr", "_data", "_depth", "_json", "_limit", "_rest", "_size", "_start", "overflowed")
+    __slots__ = (
+        "_after_cr", "_between", "_data", "_depth", "_json", "_limit", "_rest", "_size", "_start",
+        "overflowed",
+    )  # fmt: skip
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.overflowed = False
@@ -71,19 +81,37 @@ class Reader:
         self._json: list[bytes] = []  # lines of an unfinished bare JSON body
         self._depth = 0  # brackets open in it
         self._size = 0  # bytes of both
+        self._between = True  # nothing is under way: the next byte begins a line outside of any event
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads that ``data`` completes, and ``KEEP_ALIVE`` for each comment."""
+        if self._between and (whole := self._whole_events(data)):
+            self._start = None
+            return whole
         if self.overflowed:
             return []
         if self._start is not None:
             data = self._start + data
             if len(data) < len(BOM) and BOM.startswith(data):
-                self._start = data
+                self._start, self._between = data, False
                 return []
             self._start = None
             data = data.removeprefix(BOM)
-        return self._take(self._with_line_feeds(data))
+        out = self._take(self._with_line_feeds(data))
+        self._between = not (self._rest or self._data or self._json or self._after_cr or self.overflowed)
+        return out
+
+    def _whole_events(self, data: bytes) -> list[bytes]:
+        """The payloads of a read that is nothing but plain events; none if it is anything else."""
+        if _CR in data or len(data) > self._limit:
+            return []
+        if data.find(b"\n") == len(data) - 2:  # one event, as it comes from a server that takes its time
+            return [data[6:-2]] if data.startswith(_PLAIN) and data[-1] == _LF else []
+        lines = data.split(b"\n")
+        if len(lines) % 2 == 0 or lines[-1] or any(lines[1::2]):
+            return []
+        del lines[-1], lines[1::2]
+        return [line[6:] for line in lines] if all(line.startswith(_PLAIN) for line in lines) else []
 
     def close(self) -> list[bytes]:
         """The payload of the event that was never ended, if there is one."""
@@ -106,7 +134,7 @@ class Reader:
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False
-        if b"\r" in data:
+        if _CR in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return data
@@ -182,5 +210,6 @@ class Reader:
 
     def _overflow(self) -> None:
         self.overflowed = True
+        self._between = False
         self._data, self._json = [], []
         self._rest.clear()

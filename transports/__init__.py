@@ -36,32 +36,54 @@ from .base import (
 
 if TYPE_CHECKING:
     from .aiohttp_transport import AiohttpTransport
-    from .replay import AsyncReplayTransport, Recording, Recordings, Recut, ReplayTransport
+    from .cassette import Recording, Recordings
+    from .cassette_store import CassetteStore
+    from .cassette_writer import CassetteWriter, Limits
+    from .connection_pool import ConnectionPool
+    from .httptools_transport import HttptoolsTransport
+    from .playback import Recut, Timing, as_timing
+    from .recorder import AsyncRecordingTransport, Exchange, RecordingTransport, Sink
+    from .redaction import Rule
+    from .replay import AsyncReplayTransport, ReplayTransport
     from .requests_transport import RequestsTransport
+    from .scripted_faults import Fault
 
 __all__ = [
     "AiohttpTransport",
     "AsyncFinishable",
+    "AsyncRecordingTransport",
     "AsyncReplayTransport",
     "AsyncStream",
     "AsyncTransport",
     "BodyLike",
+    "CassetteStore",
+    "CassetteWriter",
+    "ConnectionPool",
     "Cut",
     "CutKind",
     "Endpoint",
+    "Exchange",
+    "Fault",
     "Finishable",
     "FoldLike",
+    "HttptoolsTransport",
+    "Limits",
     "Piece",
     "PlanLike",
     "Recording",
+    "RecordingTransport",
     "Recordings",
     "Recut",
     "ReplayTransport",
     "Reply",
     "RequestsTransport",
+    "Rule",
+    "Sink",
     "Stream",
     "Timeouts",
+    "Timing",
     "Transport",
+    "as_timing",
     "batches",
     "batches_async",
     "fold",
@@ -75,12 +97,25 @@ __all__ = [
 
 _MODULES: Final = {
     "AiohttpTransport": ".aiohttp_transport",
+    "AsyncRecordingTransport": ".recorder",
     "AsyncReplayTransport": ".replay",
-    "Recording": ".replay",
-    "Recordings": ".replay",
-    "Recut": ".replay",
+    "CassetteStore": ".cassette_store",
+    "CassetteWriter": ".cassette_writer",
+    "ConnectionPool": ".connection_pool",
+    "Exchange": ".recorder",
+    "Fault": ".scripted_faults",
+    "HttptoolsTransport": ".httptools_transport",
+    "Limits": ".cassette_writer",
+    "Recording": ".cassette",
+    "RecordingTransport": ".recorder",
+    "Recordings": ".cassette",
+    "Recut": ".playback",
     "ReplayTransport": ".replay",
     "RequestsTransport": ".requests_transport",
+    "Rule": ".redaction",
+    "Sink": ".recorder",
+    "Timing": ".playback",
+    "as_timing": ".playback",
 }
 
 

@@ -134,7 +134,7 @@ DRAIN_BYTES: Final = 64 * 1024
 DRAIN_S: Final = 0.25
 """How much of a body ``finish`` reads on, and for how long."""
 
-_LARGE_UPLOAD: Final = 1024 * 1024
+LARGE_UPLOAD: Final = 1024 * 1024
 _BLOCK_BYTES: Final = 64 * 1024
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _VERSION_SUFFIX: Final = re.compile(r"/v1/*\Z")
@@ -214,7 +214,7 @@ def upload(body: BodyLike) -> bytes | Upload:
     requests, and aiohttp warns of it; so what is large or in pieces goes in blocks.
     """
     pieces = [piece for piece in (body.data, *body.rest) if piece]
-    if len(pieces) > 1 or sum(map(len, pieces)) > _LARGE_UPLOAD:
+    if len(pieces) > 1 or sum(map(len, pieces)) > LARGE_UPLOAD:
         return Upload(pieces)
     return pieces[0] if pieces else b""
 

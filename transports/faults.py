@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ _WAITED_FOR: Final[Mapping[Phase, str]] = {
     "total": "not complete within",
 }
 
+INVALID_ADDRESS: Final = "the address is not valid"
 NAME_NOT_FOUND: Final = "host name not found"
 NO_ANSWER: Final = "the server closed the connection without an answer"
 NOT_HTTP: Final = "not an HTTP answer"
@@ -113,8 +115,24 @@ def unsendable(url: str, headers: Mapping[str, str]) -> Cut | None:
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or not _PRINTABLE.fullmatch(url):
-        return Cut("connect", "the address is not valid")
-    if all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers.items()):
-        return None
-    return Cut("connect", "a header holds characters that cannot be sent")
+    if not usable or not is_printable(url):
+        return Cut("connect", INVALID_ADDRESS)
+    return unsendable_headers(headers)
+
+
+def unsendable_headers(headers: Mapping[str, str]) -> Cut | None:
+    """The same for the headers alone."""
+    for name, value in headers.items():
+        if not _is_token(name) or not _VALUE.fullmatch(value):
+            return Cut("connect", "a header holds characters that cannot be sent")
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _is_token(name: str) -> bool:
+    return bool(_TOKEN.fullmatch(name))
+
+
+def is_printable(address: str) -> bool:
+    """Whether an address, or a part of one, can stand in a request as it is."""
+    return bool(_PRINTABLE.fullmatch(address))

@@ -1,191 +1,92 @@
-"""Transports that answer from vcrpy cassettes: no network, and no waiting.
+"""Transports that answer from recordings: no network, and no waiting unless it is asked for."""
 
-A cassette keeps the bytes of an answer but not how they arrived. A file
-``<cassette>.cuts.json`` beside it does: ``[[at_ms, byte_count], ...]``, one
-entry for each read, for the last interaction of the cassette.
-"""
-
-import itertools
+import asyncio
+import copy
 import json
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from operator import itemgetter
-from pathlib import Path
-from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final, NamedTuple, Self
 
-import yaml
+from .base import AsyncStream, Piece, PlanLike, Reply, Stream
+from .cassette import Recording
+from .matching import Asked, Index, asked
+from .playback import Playback, Recut, Step, Timing, pace, played
+from .scripted_faults import Fault
 
-from .base import AsyncStream, Cut, Piece, PlanLike, Reply, Stream, reply_headers, whole
-from .decoding import ContentDecoder, UndecodableError
-
-Recut = Literal["recorded", "whole", "bytes"] | int | Sequence[int]
-"""How a body is cut: as it was recorded, not at all, into single bytes, or by size.
-
-Several sizes are taken in turn, over and over.
-"""
-
-_SafeLoader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_NO_HEADERS: Final[Mapping[str, str]] = {}
+_IDLE_S: Final = 300.0
+_LONGEST_SLEEP_S: Final = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One recorded exchange: a request, and the answer to it.
+class Clock(NamedTuple):
+    """How a replay that takes time measures it, in seconds, and passes it."""
 
-    ``path`` has the query and no host. ``body`` has no content encoding any
-    more. ``cuts`` tells the reads that brought it, each with the milliseconds
-    since the request and its number of bytes; without it there was one, at 0.
-    """
-
-    name: str
-    method: str
-    path: str
-    request_body: bytes | None = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS)
-    body: bytes = b""
-    cuts: tuple[tuple[int, int], ...] = ()
-
-    def __post_init__(self) -> None:
-        cut_bytes = sum(count for _, count in self.cuts)
-        if self.cuts and cut_bytes != len(self.body):
-            raise ValueError(f"{self.name}: the cuts cover {cut_bytes} bytes, the body has {len(self.body)}")
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
 
 
-class Recordings(tuple[Recording, ...]):
-    """Recordings, in the order in which equal requests are answered."""
+class AsyncClock(NamedTuple):
+    """The same as ``Clock``, asynchronous."""
 
-    __slots__ = ()
-
-    @classmethod
-    def load(cls, *paths: str | Path) -> "Recordings":
-        """Read cassettes, and all those in and under directories, sorted by path.
-
-        A recording is named by its folder and file, ``chat_completion/plain``.
-        What is not a cassette raises ``ValueError`` with the name of the file.
-        """
-        found: list[Recording] = []
-        for path in map(Path, paths):
-            files = sorted(path.rglob("*.yaml")) if path.is_dir() else [path]
-            if not files:
-                raise ValueError(f"{path}: there is no cassette in this directory")
-            for file in files:
-                found += _read_cassette(file)
-        return cls(found)
-
-
-class _Loader(_SafeLoader):  # type: ignore[misc]
-    """Plain data, and the one Python object that vcrpy writes: a request body that was sent from a file."""
-
-
-def _buffer(loader: Any, node: yaml.Node) -> Any:
-    return loader.construct_mapping(node, deep=True)["state"][0]
-
-
-_Loader.add_constructor("tag:yaml.org,2002:python/object/new:_io.BytesIO", _buffer)
-_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _SafeLoader.construct_yaml_seq)
-
-
-def _read_cassette(file: Path) -> list[Recording]:
-    try:
-        document = yaml.load(file.read_bytes(), Loader=_Loader)  # noqa: S506 - it is a safe loader
-        interactions = document["interactions"]
-        cuts_file = file.with_suffix(".cuts.json")
-        cuts: list[tuple[tuple[int, int], ...]] = [()] * len(interactions)
-        if cuts_file.exists():
-            cuts[-1] = tuple((int(at_ms), int(count)) for at_ms, count in json.loads(cuts_file.read_bytes()))
-        name = f"{file.resolve().parent.name}/{file.stem}"
-        return [
-            _recording(name, interaction, reads)
-            for interaction, reads in zip(interactions, cuts, strict=True)
-        ]
-    except (yaml.YAMLError, LookupError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{file}: not a cassette that can be replayed: {error}") from error
-
-
-def _recording(name: str, interaction: Mapping[str, Any], cuts: tuple[tuple[int, int], ...]) -> Recording:
-    request, response = interaction["request"], interaction["response"]
-    address = urlsplit(request["uri"])
-    headers = reply_headers(
-        (header, value)
-        for header, values in (response["headers"] or {}).items()
-        for value in ([values] if isinstance(values, str) else values)
-    )
-    return Recording(
-        name=name,
-        method=request["method"].upper(),
-        path=(address.path or "/") + (f"?{address.query}" if address.query else ""),
-        request_body=_bytes_of(request["body"]),
-        status=int(response["status"]["code"]),
-        headers=headers,
-        body=_decoded(_bytes_of(response["body"]) or b"", headers.get("content-encoding", "")),
-        cuts=cuts,
-    )
-
-
-def _bytes_of(body: Any) -> bytes | None:
-    """vcrpy writes text as it is, other bytes as binary, and either of them also as {"string": …}."""
-    if isinstance(body, dict):
-        body = body.get("string")
-    if body is None or isinstance(body, bytes):
-        return body
-    if not isinstance(body, str):
-        raise TypeError(f"a body that is {type(body).__name__}")
-    return body.encode()
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
-    """A body without its content encoding. Some recorders take it off and leave the header."""
-    decoder, decoded = ContentDecoder(encoding), bytearray()
-    try:
-        data = decoder.feed(body)
-        while data:
-            decoded += data
-            data = decoder.take()
-        decoder.close()
-    except UndecodableError:
-        return body
-    return bytes(decoded)
+    now: Callable[[], float]
+    sleep: Callable[[float], Awaitable[Any]]
 
 
 class _Player:
     """Finds the answer to a plan, and keeps account of those given."""
 
-    def __init__(self, recordings: Iterable[Recording], recut: Recut, break_at: int | None) -> None:
+    def __init__(
+        self,
+        recordings: Iterable[Recording],
+        recut: Recut,
+        break_at: int | None,
+        timing: Timing,
+        faults: Sequence[Fault | str],
+        idle_s: float,
+    ) -> None:
         self._recordings = tuple(recordings)
+        self._index = Index(self._recordings)
         self._recut: Recut = recut
         self._break_at = break_at
+        self._factor = pace(timing)
+        self._idle_s = min(idle_s, _LONGEST_SLEEP_S)
+        self._faults = tuple(Fault.parse(each) if isinstance(each, str) else each for each in faults)
+        self._hits = [0] * len(self._faults)
+        self._own: Fault | None = None
         self._unplayed = dict.fromkeys(range(len(self._recordings)))
-        self._queues: defaultdict[tuple[str, str, str | bytes], list[int]] = defaultdict(list)
-        for number, recording in enumerate(self._recordings):
-            key = (recording.method, recording.path, _canonical(recording.request_body))
-            self._queues[key].append(number)
 
     @property
     def unplayed(self) -> tuple[str, ...]:
         """The names of the recordings that answered nothing yet."""
         return tuple(self._recordings[number].name for number in self._unplayed)
 
-    def _answer(self, plan: PlanLike) -> tuple[Reply, list[Piece]]:
-        body = whole(plan.body) if plan.body else None
-        queue = self._queues.get((plan.method, plan.path, _canonical(body)))
-        if queue is None:
-            return _no_recording(self._recordings, plan.method, plan.path, body)
-        number = queue.pop(0) if len(queue) > 1 else queue[0]
-        self._unplayed.pop(number, None)
-        recording = self._recordings[number]
-        pieces = _pieces(recording, self._recut, self._break_at)
-        return Reply(recording.status, recording.headers, b"", pieces[0].at_ms if pieces else 0), pieces
+    def with_fault(self, fault: Fault) -> Self:
+        """The same transport, with a fault of its own that comes before all others; the account is shared."""
+        twin = copy.copy(self)
+        twin._own = fault
+        return twin
 
-    def _whole(self, plan: PlanLike) -> Reply:
-        head, pieces = self._answer(plan)
-        if not pieces:
-            return head
-        body = b"".join(piece.data for piece in pieces)
-        return head._replace(body=body, elapsed_ms=pieces[-1].at_ms, cut=pieces[-1].cut)
+    def _answer(self, plan: PlanLike) -> Playback:
+        request = asked(plan)
+        numbers = self._index.answers(request)
+        if not numbers:
+            return _not_recorded(request, self._index.nearest(request))
+        number = next((each for each in numbers if each in self._unplayed), numbers[-1])
+        recording = self._recordings[number]
+        fault = self._fault_for(recording.name)
+        playback = played(recording, self._recut, self._break_at, self._factor)
+        if fault is None or not fault.spoils:
+            self._unplayed.pop(number, None)
+        return playback if fault is None else fault.applied(playback, self._idle_s)
+
+    def _fault_for(self, name: str) -> Fault | None:
+        if self._own is not None:
+            return self._own if self._own.hits(name) else None
+        for number, fault in enumerate(self._faults):
+            if fault.hits(name) and (fault.times is None or self._hits[number] < fault.times):
+                self._hits[number] += 1
+                return fault
+        return None
 
 
 class ReplayTransport(_Player):
@@ -196,132 +97,96 @@ class ReplayTransport(_Player):
     JSON where they are JSON: the order of keys does not matter, 1 is not 1.0.
     What no recording answers gets status 501 and a message that names the
     nearest one. With ``break_at`` every body breaks off after that many bytes.
+    ``timing`` says when pieces come; what they tell of time is always what was
+    recorded. ``faults`` are made of the answers, of each the first that is for
+    it and has not passed; an answer that a fault spoils counts as not given.
+    ``idle_s`` is how long a silence lasts until it counts as a timeout.
     """
 
     def __init__(
-        self, recordings: Iterable[Recording], recut: Recut = "recorded", break_at: int | None = None
+        self,
+        recordings: Iterable[Recording],
+        recut: Recut = "recorded",
+        break_at: int | None = None,
+        *,
+        timing: Timing = "instant",
+        faults: Sequence[Fault | str] = (),
+        idle_s: float = _IDLE_S,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(recordings, recut, break_at)
+        super().__init__(recordings, recut, break_at, timing, faults, idle_s)
+        self._clock = clock or Clock(time.monotonic, time.sleep)
 
     def send(self, plan: PlanLike) -> Reply:
-        return self._whole(plan)
+        playback, started = self._answer(plan), self._clock.now()
+        self._wait(playback.steps[-1].due_ms if playback.steps else playback.due_ms, started)
+        return playback.whole()
 
     @contextmanager
     def stream(self, plan: PlanLike) -> Iterator[Stream]:
-        head, pieces = self._answer(plan)
-        yield Stream(head, iter(pieces))
+        playback, started = self._answer(plan), self._clock.now()
+        self._wait(playback.due_ms, started)
+        yield Stream(playback.head, self._pieces(playback.steps, started))
+
+    def _pieces(self, steps: Iterable[Step], started: float) -> Iterator[Piece]:
+        for due_ms, piece in steps:
+            self._wait(due_ms, started)
+            yield piece
+
+    def _wait(self, due_ms: float, started: float) -> None:
+        if due_ms and (left := started + due_ms / 1000 - self._clock.now()) > 0:
+            self._clock.sleep(left)
 
 
 class AsyncReplayTransport(_Player):
     """The same as ``ReplayTransport``, asynchronous."""
 
     def __init__(
-        self, recordings: Iterable[Recording], recut: Recut = "recorded", break_at: int | None = None
+        self,
+        recordings: Iterable[Recording],
+        recut: Recut = "recorded",
+        break_at: int | None = None,
+        *,
+        timing: Timing = "instant",
+        faults: Sequence[Fault | str] = (),
+        idle_s: float = _IDLE_S,
+        clock: AsyncClock | None = None,
     ) -> None:
-        super().__init__(recordings, recut, break_at)
+        super().__init__(recordings, recut, break_at, timing, faults, idle_s)
+        self._clock = clock or AsyncClock(time.monotonic, asyncio.sleep)
 
     async def send(self, plan: PlanLike) -> Reply:
-        return self._whole(plan)
+        playback, started = self._answer(plan), self._clock.now()
+        await self._wait(playback.steps[-1].due_ms if playback.steps else playback.due_ms, started)
+        return playback.whole()
 
     @asynccontextmanager
     async def stream(self, plan: PlanLike) -> AsyncIterator[AsyncStream]:
-        head, pieces = self._answer(plan)
-        yield AsyncStream(head, _AsyncPieces(pieces))
+        playback, started = self._answer(plan), self._clock.now()
+        await self._wait(playback.due_ms, started)
+        yield AsyncStream(playback.head, _AsyncPieces(playback.steps, started, self._wait))
+
+    async def _wait(self, due_ms: float, started: float) -> None:
+        if due_ms and (left := started + due_ms / 1000 - self._clock.now()) > 0:
+            await self._clock.sleep(left)
 
 
 class _AsyncPieces(AsyncIterator[Piece]):
-    def __init__(self, pieces: Iterable[Piece]) -> None:
-        self._pieces = iter(pieces)
+    def __init__(
+        self, steps: Iterable[Step], started: float, wait: Callable[[float, float], Awaitable[None]]
+    ) -> None:
+        self._steps, self._started, self._wait = iter(steps), started, wait
 
     async def __anext__(self) -> Piece:
-        for piece in self._pieces:
+        for due_ms, piece in self._steps:
+            await self._wait(due_ms, self._started)
             return piece
         raise StopAsyncIteration
 
 
-def _pieces(recording: Recording, recut: Recut, break_at: int | None) -> list[Piece]:
-    """The body in pieces. A piece came when its last byte did."""
-    body = recording.body if break_at is None else recording.body[:break_at]
-    reads = recording.cuts or ((0, len(recording.body)),)
-    ends = tuple(itertools.accumulate(count for _, count in reads))
-    pieces: list[Piece] = []
-    start = read = 0
-    for size in _sizes(recut, recording):
-        if start >= len(body):
-            break
-        data = body[start : start + size]
-        start += len(data)
-        while ends[read] < start:
-            read += 1
-        pieces.append(Piece(data, reads[read][0]))
-    if break_at is not None and break_at <= len(recording.body):
-        broken = Cut("read", f"the recording was broken off at byte {break_at}")
-        pieces.append(Piece(b"", pieces[-1].at_ms if pieces else reads[0][0], broken))
-    return pieces
-
-
-def _sizes(recut: Recut, recording: Recording) -> Iterable[int]:
-    match recut:
-        case "recorded":
-            sizes: Sequence[int] = [count for _, count in recording.cuts if count]
-        case "whole":
-            sizes = []
-        case "bytes":
-            sizes = [1]
-        case int():
-            sizes = [recut]
-        case _:
-            sizes = [*recut]
-    if any(size < 1 for size in sizes):
-        raise ValueError("a piece has at least one byte")
-    return itertools.cycle(sizes or [max(1, len(recording.body))])
-
-
-def _canonical(body: bytes | None) -> str | bytes:
-    """What two bodies have in common when they say the same."""
-    try:
-        return json.dumps(json.loads(body or b""), sort_keys=True)
-    except (ValueError, RecursionError):
-        return body or b""
-
-
-def _no_recording(
-    recordings: Iterable[Recording], method: str, path: str, body: bytes | None
-) -> tuple[Reply, list[Piece]]:
-    same_path = [each for each in recordings if (each.method, each.path) == (method, path)]
-    if same_path:
-        _, place, name = min((_distance(body, each) for each in same_path), key=itemgetter(0))
-        nearest = f" with this body; the nearest is {name}, which differs at {place}"
-    else:
-        nearest = "; there is none with this method and path"
-    message = f"no recording answers {method} {path}{nearest}"
+def _not_recorded(request: Asked, why: str) -> Playback:
+    message = f"no recording answers {request.method} {request.path}{why}"
     error = {"message": message, "type": "NoRecording", "param": None, "code": 501}
     document = json.dumps({"error": error}).encode()
-    return Reply(501, {"content-type": "application/json"}), [Piece(document, 0)]
-
-
-def _distance(body: bytes | None, recording: Recording) -> tuple[float, str, str]:
-    """How far a body is from a recorded one, and the first place where they differ."""
-    ours, theirs = body or b"", recording.request_body or b""
-    try:
-        here, there = dict(_leaves(json.loads(ours), "$")), dict(_leaves(json.loads(theirs), "$"))
-    except (ValueError, RecursionError):
-        pairs = enumerate(zip(ours, theirs, strict=False))
-        first = next((at for at, (a, b) in pairs if a != b), min(len(ours), len(theirs)))
-        return float("inf"), f"byte {first}", recording.name
-    different = [place for place in here | there if here.get(place) != there.get(place)]
-    return len(different), different[0], recording.name
-
-
-def _leaves(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Everything in a document that has no parts, as JSON text, with its place."""
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _leaves(
-                inner, f"{place}.{key}" if key.isidentifier() else f"{place}[{json.dumps(key)}]"
-            )
-    elif isinstance(value, list) and value:
-        for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{place}[{number}]")
-    else:
-        yield place, json.dumps(value)
+    head = Reply(501, {"content-type": "application/json"})
+    return Playback(head, 0, (Step(0, Piece(document, 0)),))

@@ -1,12 +1,15 @@
-"""The transports under test, by name."""
+"""The transports under test, by name, and the package as it is installed."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.contract.libraries import LIBRARIES, Library
 from tests.contract.loopback import KEY, MAKERS, Client, Connect
+from tests.contract.wheel import build
 from transports import Endpoint, Timeouts
 
 
@@ -23,3 +26,14 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
             return made
 
         yield client
+
+
+@pytest.fixture(params=sorted(LIBRARIES))
+def library(request: pytest.FixtureRequest) -> Library:
+    """Each of the asynchronous transports in turn."""
+    return LIBRARIES[request.param]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel"))

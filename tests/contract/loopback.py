@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -117,7 +118,12 @@ class Connection:
 class Loopback:
     """Listens on a port of its own, and runs ``script`` in a thread for each connection."""
 
-    def __init__(self, script: Callable[[Connection], object]) -> None:
+    def __init__(
+        self,
+        script: Callable[[Connection], object],
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
         self.requested = threading.Event()
@@ -126,8 +132,11 @@ class Loopback:
         self._errors: list[Exception] = []
         self._threads: list[threading.Thread] = []
         self._socks: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls = tls
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family, backlog=256)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"{'https' if tls else 'http'}://{shown}:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
         acceptor = threading.Thread(target=self._accept)
@@ -163,7 +172,10 @@ class Loopback:
     def _serve(self, sock: socket.socket) -> None:
         with sock:
             try:
-                self._script(Connection(sock, self))
+                if self._tls:
+                    sock = self._tls.wrap_socket(sock, server_side=True)
+                with sock:
+                    self._script(Connection(sock, self))
             except OSError:
                 pass  # the client left, as it may
             except Exception as error:
@@ -220,14 +232,15 @@ class BlockingClient:
             self._session.close()
 
 
-Made = tuple[aiohttp.ClientSession, transports.AsyncTransport]
+Made = tuple[aiohttp.ClientSession | transports.ConnectionPool, transports.AsyncTransport]
+MakeLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
 class AsyncClient:
-    """Over aiohttp: each call runs the loop until it is done."""
+    """Over an asynchronous library: each call runs the loop until it is done."""
 
-    def __init__(self, make: Callable[[], Made]) -> None:
-        self._runner = asyncio.Runner()
+    def __init__(self, make: Callable[[], Made], loop_factory: MakeLoop | None = None) -> None:
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
         self._session, self._transport = self._runner.run(_made(make))
 
     def send(self, plan: PlanLike) -> Reply:
@@ -293,10 +306,26 @@ def aiohttp_client(endpoint: Endpoint) -> Client:
     return AsyncClient(make)
 
 
+def httptools_client(endpoint: Endpoint, loop_factory: MakeLoop | None = None) -> Client:
+    def make() -> Made:
+        pool = transports.ConnectionPool()
+        return pool, transports.HttptoolsTransport(pool, endpoint)
+
+    return AsyncClient(make, loop_factory)
+
+
 Connect = Callable[..., Client]
 """Makes a client of an address and of other settings of ``Endpoint``."""
 
-MAKERS = {"requests": requests_client, "aiohttp": aiohttp_client}
+MAKERS: dict[str, Callable[[Endpoint], Client]] = {
+    "requests": requests_client,
+    "aiohttp": aiohttp_client,
+    "httptools": httptools_client,
+}
+if sys.platform != "win32":  # where there is no uvloop
+    import uvloop
+
+    MAKERS["httptools on uvloop"] = lambda endpoint: httptools_client(endpoint, uvloop.new_event_loop)
 
 
 def streamed(client: Client, plan: PlanLike) -> Reply:

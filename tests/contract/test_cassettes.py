@@ -98,7 +98,7 @@ def test_a_cassette_can_be_left_early(cassette: Path, make: Callable[[], Client]
 
 
 @pytest.mark.parametrize("size", [10, 2 * 1024 * 1024])
-@pytest.mark.parametrize("library", sorted(MAKERS))
+@pytest.mark.parametrize("library", ["aiohttp", "requests"])  # the ones that vcrpy knows
 def test_what_vcrpy_records_of_a_transport_can_be_replayed(tmp_path: Path, library: str, size: int) -> None:
     """A large upload is one that the transports send from a file."""
     plan = Plan("POST", "/v1/x", Body("text/plain", b"u" * size))

@@ -3,15 +3,15 @@
 import asyncio
 import gc
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 import requests
-from aiohttp.client_proto import ResponseHandler
 from requests.adapters import HTTPAdapter
 
+from tests.contract.libraries import LIBRARIES, LIMITS, Library, within
 from tests.contract.loopback import (
     GET,
     KEY,
@@ -31,10 +31,17 @@ from tests.contract.loopback import (
     streamed,
     wire,
 )
-from transports import AiohttpTransport, Cut, Endpoint, RequestsTransport, Timeouts
+from transports import (
+    AiohttpTransport,
+    AsyncTransport,
+    ConnectionPool,
+    Cut,
+    Endpoint,
+    HttptoolsTransport,
+    RequestsTransport,
+)
 
 DONE = b"data: [DONE]\n\n"
-LIMITS = Timeouts(20, 20, 20)
 
 
 class UntilDone:
@@ -64,7 +71,7 @@ def test_a_connection_is_used_again_after_a_whole_answer(connect: Connect) -> No
 def test_a_connection_is_used_again_when_the_fold_ended_before_the_body(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("requests_transport", "aiohttp_transport"):
+    for module in ("requests_transport", "aiohttp_transport", "httptools_transport"):
         monkeypatch.setattr(f"transports.{module}.DRAIN_S", WAIT_S)  # for machines that are slow
     ended = threading.Event()
 
@@ -136,6 +143,21 @@ def test_leaving_a_stream_unread_closes_its_connection(connect: Connect) -> None
         with client.stream(POST):
             pass
         assert server.client_closed.wait(WAIT_S)
+
+
+def test_a_whole_answer_that_nobody_reads_does_not_come_with_the_next(connect: Connect) -> None:
+    answers = [wire(b"unread"), wire(b"fine")]
+
+    def script(connection: Connection) -> None:
+        while connection.request():
+            connection.send(answers.pop(0))
+
+    with Loopback(script) as server:
+        client = connect(server.url)
+        with client.stream(POST) as (reply, _):
+            assert reply.status == 200
+        assert client.send(POST).body == b"fine"
+        assert len(server.requests) == 2
 
 
 def small_pool(library: str, endpoint: Endpoint) -> Client:
@@ -219,11 +241,15 @@ def test_an_overloaded_server_is_asked_once(connect: Connect, status: str) -> No
 def test_each_transport_prints_without_its_endpoint() -> None:
     endpoint = Endpoint("http://secret.example", KEY, {"X-Secret": "secret"})
 
-    async def shown() -> str:
-        async with aiohttp.ClientSession() as session:
-            return repr(AiohttpTransport(session, endpoint))
+    async def shown() -> list[str]:
+        async with aiohttp.ClientSession() as session, ConnectionPool() as pool:
+            return [repr(AiohttpTransport(session, endpoint)), repr(HttptoolsTransport(pool, endpoint))]
 
-    for text in (asyncio.run(shown()), repr(RequestsTransport(requests.Session(), endpoint)), repr(endpoint)):
+    for text in (
+        *asyncio.run(shown()),
+        repr(RequestsTransport(requests.Session(), endpoint)),
+        repr(endpoint),
+    ):
         assert KEY not in text
         assert "secret" not in text
 
@@ -308,20 +334,20 @@ class TestCredentials:
 class TestOnlyAsync:
     """What has no blocking counterpart."""
 
-    def test_a_path_is_not_spelled_anew(self) -> None:
+    def test_a_path_is_not_spelled_anew(self, library: Library) -> None:
         """requests does that before it has a say: %41 becomes A."""
 
-        async def asked(server: Loopback, transport: AiohttpTransport) -> None:
+        async def asked(server: Loopback, transport: AsyncTransport) -> None:
             await transport.send(POST._replace(path="/v1/%41%2fb?x=%7E"))
             server.client_closed.set()
 
         with Loopback(answering(wire(b""))) as server:
-            within(server, asked)
+            within(library, server, asked)
         (request,) = server.requests
         assert request.target == "/v1/%41%2fb?x=%7E"
 
-    def test_cancelling_a_call_propagates_and_closes(self) -> None:
-        async def cancelled(server: Loopback, transport: AiohttpTransport) -> None:
+    def test_cancelling_a_call_propagates_and_closes(self, library: Library) -> None:
+        async def cancelled(server: Loopback, transport: AsyncTransport) -> None:
             task = asyncio.create_task(transport.send(POST))
             await asyncio.to_thread(server.requested.wait, WAIT_S)
             task.cancel()
@@ -333,10 +359,10 @@ class TestOnlyAsync:
             connection.until_closed()
 
         with Loopback(script) as server:
-            within(server, cancelled)
+            within(library, server, cancelled)
 
-    def test_cancelling_the_wait_for_a_piece_propagates_and_closes(self) -> None:
-        async def cancelled(server: Loopback, transport: AiohttpTransport) -> None:
+    def test_cancelling_the_wait_for_a_piece_propagates_and_closes(self, library: Library) -> None:
+        async def cancelled(server: Loopback, transport: AsyncTransport) -> None:
             first = asyncio.Event()
 
             async def read() -> None:
@@ -351,18 +377,18 @@ class TestOnlyAsync:
                 await task
 
         with Loopback(endless) as server:
-            within(server, cancelled)
+            within(library, server, cancelled)
 
-    def test_a_limit_of_the_caller_is_the_callers(self) -> None:
-        async def limited(server: Loopback, transport: AiohttpTransport) -> None:
+    def test_a_limit_of_the_caller_is_the_callers(self, library: Library) -> None:
+        async def limited(server: Loopback, transport: AsyncTransport) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):
                     await transport.send(POST)
 
         with Loopback(endless) as server:
-            within(server, limited)
+            within(library, server, limited)
 
-    def test_105_streams_at_once_all_get_their_headers(self) -> None:
+    def test_105_streams_at_once_all_get_their_headers(self, library: Library) -> None:
         everyone = threading.Barrier(105)
 
         def script(connection: Connection) -> None:
@@ -371,9 +397,7 @@ class TestOnlyAsync:
             connection.send(wire(b"abc"))
 
         async def crowd(url: str) -> list[int]:
-            connector = aiohttp.TCPConnector(limit=0)
-            async with aiohttp.ClientSession(connector=connector) as session:
-                transport = AiohttpTransport(session, Endpoint(url, timeouts=LIMITS))
+            async with library.opened(Endpoint(url, timeouts=LIMITS)) as (_, transport):
 
                 async def one() -> int:
                     async with transport.stream(POST) as (reply, _):
@@ -381,10 +405,10 @@ class TestOnlyAsync:
 
                 return await asyncio.gather(*(one() for _ in range(105)))
 
-        with Loopback(script) as server:
-            assert asyncio.run(crowd(server.url)) == [200] * 105
+        with Loopback(script) as server, asyncio.Runner(loop_factory=library.loop_factory) as runner:
+            assert runner.run(crowd(server.url)) == [200] * 105
 
-    def test_what_came_before_a_break_is_read_after_it(self) -> None:
+    def test_what_came_before_a_break_is_read_after_it(self, library: Library) -> None:
         confirmed = threading.Event()
 
         def script(connection: Connection) -> None:
@@ -393,12 +417,12 @@ class TestOnlyAsync:
             assert confirmed.wait(WAIT_S)
             connection.send(b", second")
 
-        async def late(server: Loopback, transport: AiohttpTransport) -> None:
+        async def late(server: Loopback, transport: AsyncTransport) -> None:
             async with transport.stream(POST) as (_, pieces):
                 got = [await anext(pieces)]
                 confirmed.set()
-                content: aiohttp.StreamReader = pieces._answer.content  # type: ignore[attr-defined]
-                while content.exception() is None:  # noqa: ASYNC110 - aiohttp has no event for it
+                has_broken = library.noticed(pieces)
+                while not has_broken():  # noqa: ASYNC110 - aiohttp has no event for it
                     await asyncio.sleep(0.001)
                 got += [piece async for piece in pieces]
             assert [piece.data for piece in got] == [b"first", b", second", b""]
@@ -406,9 +430,9 @@ class TestOnlyAsync:
             server.client_closed.set()
 
         with Loopback(script) as server:
-            within(server, late)
+            within(library, server, late)
 
-    def test_a_connection_reset_in_the_pool_is_no_news(self) -> None:
+    def test_a_connection_reset_in_the_pool_is_no_news(self, library: Library) -> None:
         confirmed, read = threading.Event(), threading.Event()
 
         def script(connection: Connection) -> None:
@@ -422,23 +446,23 @@ class TestOnlyAsync:
 
         news: list[dict[str, object]] = []
 
-        async def left(server: Loopback, transport: AiohttpTransport) -> None:
+        async def left(server: Loopback, transport: AsyncTransport) -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: news.append(context))
             for _ in range(2):  # the pool lets go of the first when it looks for a second
                 confirmed.clear()
                 read.clear()
                 async with transport.stream(POST) as (_, pieces):
                     await anext(pieces)
-                    protocol: ResponseHandler = pieces._watched  # type: ignore[attr-defined]
+                    is_gone = library.gone(pieces)
                     confirmed.set()
                     assert [piece async for piece in pieces] == []
                     read.set()
-                while protocol.is_connected():  # noqa: ASYNC110 - aiohttp has no event for it
+                while not is_gone():  # noqa: ASYNC110 - aiohttp has no event for it
                     await asyncio.sleep(0.001)
             server.client_closed.set()
 
         with Loopback(script) as server:
-            within(server, left)
+            within(library, server, left)
         gc.collect()
         assert news == []
 
@@ -451,7 +475,7 @@ class TestOnlyAsync:
                 assert confirmed.acquire(timeout=WAIT_S)
                 connection.send(b"b")
 
-        async def served(server: Loopback, transport: AiohttpTransport) -> None:
+        async def served(server: Loopback, transport: AsyncTransport) -> None:
             waiting = []
             for _ in range(5):
                 async with transport.stream(POST) as (_, pieces):
@@ -464,7 +488,7 @@ class TestOnlyAsync:
             server.client_closed.set()
 
         with Loopback(script) as server:
-            within(server, served)
+            within(LIBRARIES["aiohttp"], server, served)
             assert server.connections == 1
 
     def test_a_session_that_raises_for_statuses_does_not(self) -> None:
@@ -476,15 +500,3 @@ class TestOnlyAsync:
             client = AsyncClient(make)
             assert client.send(POST)[::2] == (404, b"no", None)
             client.close()
-
-
-def within(server: Loopback, test: Callable[[Loopback, AiohttpTransport], Awaitable[None]]) -> None:
-    """Run a test in a loop, then see that the server lost its client and the session is open still."""
-
-    async def body() -> None:
-        async with aiohttp.ClientSession() as session:
-            await test(server, AiohttpTransport(session, Endpoint(server.url, timeouts=LIMITS)))
-            assert await asyncio.to_thread(server.client_closed.wait, WAIT_S)
-            assert not session.closed
-
-    asyncio.run(body())

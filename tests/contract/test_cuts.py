@@ -58,6 +58,7 @@ BREAKS = {
     "not HTTP": broken(b"hello world\r\n\r\n", "not an HTTP answer"),
     "status of two digits": broken(b"HTTP/1.1 20 OK\r\n\r\n", "not an HTTP answer"),
     "huge header": broken(wire(b"", "X-Huge: " + "x" * 100_000), "not an HTTP answer"),
+    "10,000 headers": broken(wire(b"", *["A: 1"] * 10_000), "not an HTTP answer"),
     "length not reached": broken(
         head("Content-Length: 10") + b"abc", "the body ended early", b"abc", content_length="10"
     ),

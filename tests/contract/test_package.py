@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-INDEPENDENT = ("translate", "transports", "routing")
-PACKAGES = (*INDEPENDENT, "comparison")
+from tests.contract.wheel import INDEPENDENT, PACKAGES, ROOT
 
 
 @pytest.fixture
@@ -70,34 +68,11 @@ def test_packages_import_only_within_themselves(package: str) -> None:
     assert strays == []
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that parallel runs do not share a build folder."""
-    source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "gateway.py", *PACKAGES, "cassettes"):
-        _copy(ROOT / name, source / name)
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
-    subprocess.run(command, check=True, capture_output=True)
-    (path,) = out.glob("*.whl")
-    return path
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(source.read_bytes())
-    else:
-        for entry in source.iterdir():
-            if entry.name != "__pycache__":
-                _copy(entry, target / entry.name)
-
-
 def test_the_wheel_holds_the_packages_the_gateway_and_the_recordings(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = {name.partition(".dist-info/")[2] for name in archive.namelist()} - {""}
-    expected = {"bifrost_vllm/gateway.py"}
+    expected = {"bifrost_vllm/gateway.py", "bifrost_vllm/pytest_plugin.py"}
     for package in PACKAGES:
         files = [*(ROOT / package).glob("*.py"), ROOT / package / "py.typed"]
         expected |= {f"bifrost_vllm/{package}/{path.name}" for path in files}

@@ -97,7 +97,7 @@ def ask(client: Client, plan: Plan, form: str) -> Reply:
 
 
 @pytest.mark.parametrize("name", ["small pieces", "a large piece"])
-@pytest.mark.parametrize("library", sorted(MAKERS))
+@pytest.mark.parametrize("library", ["aiohttp", "requests"])  # the ones that vcrpy knows
 def test_what_vcrpy_records_of_an_upload_can_be_replayed(tmp_path: Path, library: str, name: str) -> None:
     upload, file = plan(BODIES[name]), tmp_path / "it.yaml"
     with Loopback(answering(wire(b"answer", "X-One: 1"))) as server:

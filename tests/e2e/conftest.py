@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import requests
@@ -9,7 +10,7 @@ import requests
 import gateway
 from routing.config import Config, Key
 from tests.e2e.loopback import LoopThread, Upstream
-from transports import Recordings
+from transports import AsyncReplayTransport, Recordings
 
 Serve = Callable[..., str]
 
@@ -32,8 +33,9 @@ def serve(loop_thread: LoopThread) -> Iterator[Serve]:
     """Starts a gateway with a configuration and gives its address."""
     running = AsyncExitStack()
 
-    def start(config: Config, recordings: Recordings | None = None) -> str:
-        app = gateway.application(config, recordings)
+    def start(config: Config, recordings: Recordings | None = None, **options: Any) -> str:
+        replay = None if recordings is None else AsyncReplayTransport(recordings, **options.pop("play", {}))
+        app = gateway.application(config, replay, **options)
         port = loop_thread.run(running.enter_async_context(gateway.listening(app, "127.0.0.1", 0)))
         return f"http://127.0.0.1:{port}"
 

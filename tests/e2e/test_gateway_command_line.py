@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import requests
@@ -105,7 +106,7 @@ def test_it_serves_a_configuration(upstream: Upstream, http: requests.Session, t
         process.terminate()
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
-    assert errors == "warning: $.providers.vllm.keys[0].colour: unknown key\n"
+    assert errors == f"bifrost-vllm: {file}:1: warning: $.providers.vllm.keys[0].colour: unknown key\n"
     assert upstream.request().header("authorization") == "Bearer from-the-environment"
 
 
@@ -160,9 +161,11 @@ def test_a_configuration_with_problems(
     assert status == 2
     if complaints is None:
         assert len(told) == 1
-        assert told[0].startswith(f"bifrost-vllm: {file}: not JSON: ")
+        assert told[0].startswith(f"bifrost-vllm: {file}:1: problem: not JSON: ")
     else:
-        assert told == [f"bifrost-vllm: {complaint}" for complaint in complaints]
+        assert [line for line in told if ": problem: " in line] == [
+            f"bifrost-vllm: {file}:1: problem: {complaint}" for complaint in complaints
+        ]
 
 
 def test_files_that_are_not_there(failed: Failed, tmp_path: Path) -> None:
@@ -174,13 +177,79 @@ def test_files_that_are_not_there(failed: Failed, tmp_path: Path) -> None:
     assert told[0].startswith(f"bifrost-vllm: {tmp_path}: ")
 
 
+def test_it_records_and_replays_what_it_recorded(
+    upstream: Upstream, http: requests.Session, tmp_path: Path
+) -> None:
+    key = {"name": "k", "value": "sk-canary-3", "models": ["*"], "vllm_key_config": {"url": upstream.url}}
+    file = config_file(tmp_path, {"providers": {"vllm": {"keys": [key]}}})
+    folder = tmp_path / "cassettes"
+    told = {"error": {"message": "bad key sk-canary-3", "code": 401}}
+    upstream.answers(reply(COMPLETION), reply(told, 401))
+    options = ["--record-redact", "$.messages[*].content", "--record-sample", "1", "--record-max-mb", "1"]
+    with started("--config", file, "--port", "0", "--record", str(folder), *options) as process:
+        url, remark = ready(process)
+        assert remark == f"1 key, recording to {folder}"
+        live = [http.post(f"{url}/v1/chat/completions", json=ASK) for _ in range(2)]
+        process.terminate()
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert [answer.status_code for answer in live] == [200, 401]
+    warning, summary = (line.partition(": ")[2] for line in errors.splitlines())
+    assert warning.startswith("not recorded: an exchange holds a known secret; ")
+    assert summary == f"exchanges for {folder}: 1 written, 1 holds a secret"
+    (cassette,) = folder.rglob("*.yaml")
+    assert '"content":"[redacted]"' in cassette.read_text()
+
+    arguments = ["--timing", "recorded", "--fault", "status=429,times=1", "--fault", "split=1"]
+    with started("--config", file, "--port", "0", "--replay", str(folder), *arguments) as process:
+        url, remark = ready(process)
+        assert remark == "replaying 1 recording"
+        played = [http.post(f"{url}/v1/chat/completions", json=ASK) for _ in range(2)]
+    assert played[0].status_code == 429
+    expected = live[0].json()
+    assert played[1].json() == {**expected, "extra_fields": {**expected["extra_fields"], "latency": ANY}}
+
+
+NOWHERE = {
+    "providers": {
+        "vllm": {
+            "keys": [{"name": "k", "models": ["*"], "vllm_key_config": {"url": "http://nowhere.invalid"}}]
+        }
+    }
+}
+RECORD = ["--record", "/nowhere"]
+NONSENSE: dict[str, tuple[list[str], str]] = {
+    "recording a replay": (RECORD, "--record wants a server to record: give --config, and no --replay"),
+    "timing of a server": (
+        ["--timing", "recorded"],
+        "--timing and --fault are for recordings: give --replay, too",
+    ),
+    "faults of a server": (
+        ["--fault", "split=1"],
+        "--timing and --fault are for recordings: give --replay, too",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), NONSENSE.values(), ids=NONSENSE)
+def test_options_that_do_not_go_together(
+    failed: Failed, tmp_path: Path, arguments: list[str], complaint: str
+) -> None:
+    config = ["--config", config_file(tmp_path, NOWHERE)] if arguments is not RECORD else []
+    assert failed(*config, *arguments) == (2, [f"bifrost-vllm: {complaint}"])
+
+
+def test_a_folder_that_cannot_be_recorded_into(failed: Failed, tmp_path: Path) -> None:
+    file = config_file(tmp_path, NOWHERE)
+    assert failed("--config", file, "--record", file) == (2, [f"bifrost-vllm: {file}: File exists"])
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
 def test_it_does_not_listen_beyond_this_machine_unless_told(failed: Failed, host: str) -> None:
     status, told = failed("--host", host, "--port", "0")
     assert status == 2
     assert told == [
-        f"bifrost-vllm: refusing to listen on {host or 'every address'}: this gateway does not authenticate "
-        "its clients, so only a loopback address may be used unless --allow-unauthenticated is given"
+        f"bifrost-vllm: refusing to listen on {host or 'every address'}: without client.api_keys everybody "
+        "is let in, so only a loopback address may be used unless --allow-unauthenticated is given"
     ]
 
 
@@ -198,7 +267,21 @@ def test_a_port_that_is_taken(failed: Failed, upstream: Upstream) -> None:
     assert told[0].endswith("address already in use")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--port", "x"], ["--port", "99999"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--port", "x"],
+        ["--port", "99999"],
+        ["--timing", "soon"],
+        ["--timing", "-1"],
+        ["--fault", "explode"],
+        ["--record-redact", "$["],
+        ["--record-sample", "0"],
+        ["--record-sample", "1.1"],
+        ["--record-max-mb", "0"],
+    ],
+)
 def test_arguments_that_make_no_sense(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         gateway.main(["serve", *arguments] if arguments else [])

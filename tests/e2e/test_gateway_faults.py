@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-import gateway
 from routing import headers
+from serving import uplink
 from tests.e2e.loopback import ASK, ASK_STREAM, COMPLETION, HELLO, PATIENCE_S, Upstream, reply, stream
 from translate import Plan, documents
 from transports import AsyncStream
@@ -77,15 +77,15 @@ def test_after_a_stream(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stream_of = gateway.Uplink.stream
+    stream_of = uplink.Uplink.stream
 
     @asynccontextmanager
-    async def fail_afterwards(self: gateway.Uplink, plan: Plan) -> AsyncIterator[AsyncStream]:
+    async def fail_afterwards(self: uplink.Uplink, plan: Plan) -> AsyncIterator[AsyncStream]:
         async with stream_of(self, plan) as opened:
             yield opened
         raise BrokenError
 
-    monkeypatch.setattr(gateway.Uplink, "stream", fail_afterwards)
+    monkeypatch.setattr(uplink.Uplink, "stream", fail_afterwards)
     upstream.answers(stream(*HELLO), reply(COMPLETION))
     answer = http.post(url + CHAT, json=ASK_STREAM)
     assert answer.text.endswith("data: [DONE]\n\n")

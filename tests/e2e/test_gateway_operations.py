@@ -65,6 +65,17 @@ def test_embeddings_pass_to_the_last_digit(url: str, http: requests.Session, ups
     assert answer.json()["extra_fields"]["request_type"] == "embedding"
 
 
+def test_vectors_that_are_no_text_are_not_passed_on(
+    url: str, http: requests.Session, upstream: Upstream
+) -> None:
+    upstream.answers(reply(b'{"data":[{"index":0,"embedding":["\xff"]}]}'))
+    answer = http.post(f"{url}/v1/embeddings", json={"model": "vllm/m", "input": "a"})
+    assert (answer.status_code, answer.json()["error"]) == (
+        500,
+        {"message": "failed to unmarshal response from provider API", "error": "not UTF-8 at byte 34"},
+    )
+
+
 @pytest.mark.parametrize("encoding_format", ["float", "base64"])
 def test_embeddings_come_as_the_sdk_wants_them(
     client: openai.OpenAI, upstream: Upstream, encoding_format: str
@@ -78,6 +89,24 @@ def test_embeddings_come_as_the_sdk_wants_them(
         answer = client.embeddings.create(model="vllm/m", input="a")
     assert [row.embedding for row in answer.data] == [[1.0, -2.5]]
     assert upstream.request().document["encoding_format"] == encoding_format
+
+
+def test_streamed_words_that_are_no_text_end_the_stream_with_an_error(
+    url: str, http: requests.Session, upstream: Upstream
+) -> None:
+    frames = b"".join(
+        b'data: {"id":"i","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % words
+        for words in (b"a", b"b", b"\\ud83d", b"c", b"\xff")
+    )
+    upstream.answers(reply(frames, 200, "text/event-stream"))
+    messages = [{"role": "user", "content": "hi"}]
+    answer = http.post(
+        f"{url}/v1/chat/completions", json={"model": "vllm/m", "messages": messages, "stream": True}
+    )
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
+    *chunks, last = events
+    assert [chunk["choices"][0]["delta"]["content"] for chunk in chunks] == ["a", "b", "\ud83d", "c"]
+    assert last["error"]["message"] == "failed to unmarshal response from provider API"
 
 
 def test_rerank(url: str, http: requests.Session, upstream: Upstream) -> None:

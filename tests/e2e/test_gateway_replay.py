@@ -8,37 +8,46 @@ import pytest
 import requests
 
 import gateway
+from recording.catalogue import SCENARIOS
+from recording.scenarios import FromClient
 from routing.config import Config, Key
 from tests.e2e.conftest import Serve
-from translate import OPERATIONS, Call, Chunk, Failure, converse, errors
+from translate import OPERATIONS, Call, Chunk, Failure, RequestType, converse, errors
 from transports import Recordings, ReplayTransport, fold, run
 
 CHAT = "/v1/chat/completions"
-RECORDINGS = Recordings.load(gateway.BUNDLED)
+ROUTES: Mapping[str, str] = {
+    "chat_completion": CHAT,
+    "text_completion": "/v1/completions",
+    "embedding": "/v1/embeddings",
+    "rerank": "/v1/rerank",
+    "transcription": "/v1/audio/transcriptions",
+}
+RECORDINGS = Recordings.load(gateway.BUNDLED).newest()
 
 
-def asks() -> Mapping[str, dict[str, Any]]:
-    """A client's request for each recorded chat, by the recording's name."""
-    found: dict[str, dict[str, Any]] = {}
-    for recording in RECORDINGS:
-        if recording.path == CHAT and recording.method == "POST":
-            try:
-                body = json.loads(recording.request_body or b"")
-            except ValueError:
-                continue
-            if isinstance(body, dict) and isinstance(body.get("model"), str):
-                found[recording.name] = {**body, "model": f"vllm/{body['model']}"}
-    return found
+def asks() -> Mapping[str, tuple[RequestType, dict[str, Any]]]:
+    """What a client asked to make each recording, by the recording's name; lists of models apart."""
+    return {
+        f"{form}/{scenario.name}": (
+            form,
+            {**scenario.question.document, **({"stream": True} if form.endswith("_stream") else {})},
+        )
+        for scenario in SCENARIOS
+        for form in scenario.forms
+        if isinstance(scenario.question, FromClient) and form != "list_models"
+    }
 
 
 ASKS = asks()
 
 
-def from_library(ask: dict[str, Any], transport: ReplayTransport) -> tuple[int, list[object]]:
+def from_library(
+    form: RequestType, ask: dict[str, Any], transport: ReplayTransport
+) -> tuple[int, list[object]]:
     """Status and documents that ``ask`` leads to without a gateway."""
-    streamed = ask.get("stream") is True
-    call = Call("chat_completion_stream" if streamed else "chat_completion", routing_info={"key": "recorded"})
-    operation = OPERATIONS[call.request_type]
+    call = Call(form, routing_info={"key": "recorded"})
+    operation = OPERATIONS[form]
     request = operation.from_flat(ask)
     assert not isinstance(request, Failure)
     if operation.fold is None:
@@ -72,12 +81,29 @@ def library() -> ReplayTransport:
     return ReplayTransport(RECORDINGS)
 
 
-def test_every_recorded_chat(serve: Serve, http: requests.Session, library: ReplayTransport) -> None:
+def posted(ask: dict[str, Any]) -> dict[str, Any]:
+    """How requests is to send it: as JSON or, with a file, as a form."""
+    if "file" not in ask:
+        return {"json": ask}
+    file = ask["file"]
+    fields = {
+        f"{name}[]" if isinstance(value, list) else name: str(value).lower() if value is True else value
+        for name, value in ask.items()
+        if name != "file"
+    }
+    return {"data": fields, "files": {"file": (file["filename"], file["file"], file["content_type"])}}
+
+
+def test_every_operation_is_asked() -> None:
+    assert {form for form, _ in ASKS.values()} == OPERATIONS.keys() - {"list_models"}
+
+
+def test_every_recorded_question(serve: Serve, http: requests.Session, library: ReplayTransport) -> None:
     url = serve(gateway.RECORDED, RECORDINGS)
-    assert ASKS
-    for name, ask in ASKS.items():
-        status, documents = from_library(ask, library)
-        answer = http.post(url + CHAT, json=ask)
+    for name, (form, ask) in ASKS.items():
+        status, documents = from_library(form, ask, library)
+        assert status != 501, name
+        answer = http.post(url + ROUTES[form.removesuffix("_stream")], **posted(ask))
         # By way of JSON, because documents may hold tuples and numbers with a spelling.
         assert from_gateway(answer) == (status, json.loads(json.dumps(documents))), name
 
@@ -91,7 +117,7 @@ def test_the_recorded_list_of_models(serve: Serve, http: requests.Session) -> No
 
 def test_recordings_answer_for_any_key(serve: Serve, http: requests.Session) -> None:
     keys = (Key("mine", "mine", url="http://nowhere.invalid", models=("*",)),)
-    answer = http.post(serve(Config(keys), RECORDINGS) + CHAT, json=ASKS["chat_completion/hello@vllm-0.32.0"])
+    answer = http.post(serve(Config(keys), RECORDINGS) + CHAT, json=ASKS["chat_completion/hello"][1])
     assert answer.status_code == 200
     assert answer.json()["extra_fields"]["routing_info"]["key"] == "mine"
 

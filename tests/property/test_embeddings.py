@@ -229,6 +229,7 @@ def test_any_order_of_the_rows_gives_the_same_answer(
 
 @each_call
 @given(st.lists(st.sampled_from([0, 1, 2, 2.0, None, "1", True, 10**30]), max_size=4))
+@example([2, "x", 1])
 def test_no_vector_is_lost_or_parted_from_its_number(call: Call, indexes: list[object]) -> None:
     rows = [{"index": index, "embedding": [place]} for place, index in enumerate(indexes)]
     out = wire(parsed(encoded({"data": rows}), {}, call))["data"]
@@ -236,3 +237,7 @@ def test_no_vector_is_lost_or_parted_from_its_number(call: Call, indexes: list[o
     for row in out:
         place = row["embedding"][0]
         assert same(row["index"], place if indexes[place] is None else indexes[place])
+    if any(isinstance(index, str | bool) for index in indexes):
+        assert [row["embedding"][0] for row in out] == list(range(len(indexes)))
+    else:
+        assert out == sorted(out, key=lambda row: row["index"])

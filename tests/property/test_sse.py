@@ -18,7 +18,7 @@ BOM = b"\xef\xbb\xbf"
 _TOKENS = st.sampled_from(
     [
         b"\n", b"\n", b"\r", b"\r\n", b"\n\n", b"data:", b"data: ", b"data", b"data :", b"event: x", b"id: 1", b": c",
-        b":", b" ", b"\t", b"x", b'{"a":1}', b"{", b"[", b"}", b"]", b'"', b"\\", b"[DONE]", BOM, b"\xef", b"\xbb\xbf",
+        b'data: {"a":1}\n\n', b'data: {"a":1}\n\n', b"data: [DONE]\n\n", b'data: {"a":1}\n', b":", b" ", b"\t", b"x", b'{"a":1}', b"{", b"[", b"}", b"]", b'"', b"\\", b"[DONE]", BOM, b"\xef", b"\xbb\xbf",
         "\u2028\u0085".encode(), "✅".encode(), b"\x85", b"\x0b\x0c\x1c\x1d", b"\x00", b"\xff",
     ]
 )  # fmt: skip
@@ -73,6 +73,28 @@ def test_whether_an_event_is_too_large_does_not_depend_on_the_cuts(
 def test_no_event_within_the_limit_overflows(body: bytes, data: DataObject) -> None:
     limit = max(len(body), 1)
     assert read(data.draw(some.pieces(body)), limit) == read([body])
+
+
+_PLAIN_EVENTS = st.lists(
+    st.sampled_from(
+        [b'data: {"a":1}\n\n', b"data: [1]\n\n", b"data: {}\n\n", b"\n", b": c\n", b"\r\n\r\n", BOM]
+    ),
+    max_size=6,
+)
+
+
+@given(_PLAIN_EVENTS, st.integers(1, 40), st.data())
+@example([b"data: {}\n\n", b"\n"], 40, None)
+@example([BOM, b"data: {}\n\n", BOM], 40, None)
+def test_plain_events_are_read_as_all_others_are(
+    events: Sequence[bytes], limit: int, data: DataObject | None
+) -> None:
+    """Event by event, where the short way is taken, and byte by byte, where it never is."""
+    body = b"".join(events)
+    slowly = read(some.one_by_one(body), limit)
+    assert read(events, limit) == read([body], limit) == slowly
+    if data is not None:
+        assert read(data.draw(some.pieces(body)), limit) == slowly
 
 
 def kept(reader: sse.Reader) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,10 @@ from transports import (
     Recut,
     ReplayTransport,
     Reply,
+    Timing,
+    as_timing,
 )
+from transports.replay import AsyncClock, Clock
 
 
 class Body(NamedTuple):
@@ -122,6 +126,15 @@ def test_equal_requests_are_answered_in_recorded_order_and_the_last_answer_repea
     assert not transport.unplayed
 
 
+def test_of_one_request_to_several_servers_the_newest_answers() -> None:
+    names = ["x/a@vllm-0.9.2", "x/a@vllm-0.32.0", "x/b@vllm-0.32.0", "x/a@vllm-0.32.0rc1", "x/a", "x/a@mine"]
+    asked = [{"a": 1, "b": 2}, {"b": 2, "a": 1}, {"b": 2}, {"a": 1, "b": 2}, {"a": 1, "b": 2}, {"a": 1}]
+    each = Recordings(recording(request, name=name) for request, name in zip(asked, names, strict=True))
+    assert [kept.name for kept in each.newest()] == ["x/b@vllm-0.32.0", "x/a@vllm-0.32.0rc1", "x/a@mine"]
+    twice = Recordings([recording(1, b"1", "x/a@vllm-0.32.0"), recording(1, b"2", "x/b@vllm-0.32.0")])
+    assert twice.newest() == twice
+
+
 SAME = {
     "order of keys": (b'{"a":1,"b":[2,{"c":3,"d":4}]}', b'{"b": [2, {"d": 4, "c": 3}], "a": 1}'),
     "spelling of text": (b'"\\u00e9"', '"\u00e9"'.encode()),
@@ -189,6 +202,133 @@ def test_sizes_and_cuts_that_cannot_be_are_refused() -> None:
         recording(1, cuts=((0, 2),))
 
 
+BROKEN = recording(
+    {"a": 1}, b"abcde", cuts=((10, 3), (30, 2)), head_ms=4, cut=Cut("timeout", "idle: no data"), cut_ms=90
+)
+
+
+def test_a_recorded_cut_is_played_as_it_was() -> None:
+    transport = ReplayTransport([BROKEN])
+    with transport.stream(post({"a": 1})) as (head, pieces):
+        assert head == Reply(200, {}, b"", 4)
+        assert list(pieces) == [Piece(b"abc", 10), Piece(b"de", 30), Piece(b"", 90, BROKEN.cut)]
+    assert transport.send(post({"a": 1})) == Reply(200, {}, b"abcde", 90, BROKEN.cut)
+
+
+class Time:
+    """A time that passes only while somebody sleeps; both colours of a clock."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.clock = Clock(lambda: self.now_s, self.sleep)
+        self.async_clock = AsyncClock(lambda: self.now_s, self.sleep_async)
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now_s += seconds
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    def ms(self) -> int:
+        return round((self.now_s - 1000.0) * 1000)
+
+
+def times_of(timing: Timing, faults: Sequence[str] = (), each: Recording = BROKEN) -> list[int]:
+    """When head, pieces and end of a stream came, and when a whole answer did; both colours must agree."""
+    time, other = Time(), Time()
+    plan = Plan(each.method, each.path, Body("", each.request_body or b""))
+    transport = ReplayTransport([each], timing=timing, faults=faults, idle_s=5, clock=time.clock)
+    seen = []
+    with transport.stream(plan) as (_, pieces):
+        seen.append(time.ms())
+        for _ in pieces:
+            seen.append(time.ms())
+            time.sleep(0.001)  # what a reader takes for itself does not add up
+    transport = ReplayTransport([each], timing=timing, faults=faults, idle_s=5, clock=other.clock)
+    transport.send(plan)
+
+    async def asynchronous() -> list[int]:
+        time, other = Time(), Time()
+        transport = AsyncReplayTransport(
+            [each], timing=timing, faults=faults, idle_s=5, clock=time.async_clock
+        )
+        seen = []
+        async with transport.stream(plan) as (_, pieces):
+            seen.append(time.ms())
+            async for _ in pieces:
+                seen.append(time.ms())
+                time.sleep(0.001)
+        transport = AsyncReplayTransport(
+            [each], timing=timing, faults=faults, idle_s=5, clock=other.async_clock
+        )
+        await transport.send(plan)
+        return [*seen, other.ms()]
+
+    assert asyncio.run(asynchronous()) == [*seen, other.ms()]
+    return [*seen, other.ms()]
+
+
+TIMES: dict[str, tuple[Timing, Sequence[str], list[int]]] = {
+    "at once": ("instant", [], [0, 0, 1, 2, 0]),
+    "as recorded": ("recorded", [], [4, 10, 30, 90, 90]),
+    "twice as fast": (0.5, [], [2, 5, 15, 45, 45]),
+    "ten times as slow": (10, [], [40, 100, 300, 900, 900]),
+    "a delay of everything": ("recorded", ["delay=7"], [11, 17, 37, 97, 97]),
+    "a delay in no time": ("instant", ["delay=7"], [7, 7, 8, 9, 7]),
+    "a drip": ("instant", ["drip=20"], [0, 0, 20, 40, 40]),
+    "a drip that is faster than the stream": ("recorded", ["drip=15"], [4, 10, 30, 90, 90]),
+    "a drip of bytes": ("instant", ["drip=10,split=1"], [0, 0, 10, 20, 30, 40, 50, 50]),
+    "a stall until the reader would give up": ("instant", ["stall-after=4"], [0, 0, 1, 5000, 5000]),
+    "a stall at once": ("recorded", ["stall-after=0"], [4, 5004, 5004]),
+}
+
+
+@pytest.mark.parametrize(("timing", "faults", "expected"), TIMES.values(), ids=TIMES)
+def test_pieces_come_when_they_are_due(timing: Timing, faults: Sequence[str], expected: list[int]) -> None:
+    assert times_of(timing, faults) == expected
+
+
+def test_no_answer_takes_the_time_that_it_took() -> None:
+    refused = recording(1, b"", status=0, cut=Cut("connect", "connection refused"), cut_ms=40)
+    assert times_of("recorded", (), refused) == [40, 40]
+
+
+@pytest.mark.parametrize("timing", ["never", "", -1, float("nan"), float("inf")])
+def test_what_is_no_timing_is_refused(timing: Any) -> None:
+    with pytest.raises(ValueError, match="a timing is instant, recorded, or"):
+        ReplayTransport([EVENTS], timing=timing)
+    with pytest.raises(ValueError, match="a timing is instant, recorded, or"):
+        as_timing(str(timing))
+
+
+def test_timings_are_read_as_people_write_them() -> None:
+    assert [as_timing(text) for text in ("instant", "recorded", "0.5", "2")] == [
+        "instant",
+        "recorded",
+        0.5,
+        2,
+    ]
+
+
+def test_blanked_fields_of_a_recording_may_hold_anything_in_a_request() -> None:
+    first = recording({"user": "[redacted]", "n": 1}, b"first", "a", redacted=("user",))
+    exact = recording({"user": "ann", "n": 1}, b"exact", "b")
+    second = recording({"user": "[redacted]", "n": 1}, b"second", "c", redacted=("user",))
+    transport = ReplayTransport([first, exact, second])
+    asks = [post({"user": name, "n": 1}) for name in ("bob", "ann", "cid", "bob")]
+    assert [transport.send(ask).body for ask in asks] == [b"first", b"exact", b"second", b"second"]
+    refusal = transport.send(post({"user": "bob", "n": 2})).body
+    assert b"the nearest is a, which differs at $.n" in refusal
+
+
+def test_bodies_that_were_blanked_as_a_whole_answer_any_that_would_be() -> None:
+    held = Recording("upload", "POST", "/v1/x", b"[redacted]", body=b"text", redacted=("file",))
+    transport = ReplayTransport([held])
+    assert transport.send(Plan("POST", "/v1/x", Body("multipart/form-data", b"--b\xff"))).body == b"text"
+    assert transport.send(post({"file": 1})).status == 501
+
+
 def interaction(path: str, request_body: object, answer: object, **headers: list[str]) -> dict[str, Any]:
     return {
         "request": {
@@ -205,7 +345,8 @@ def save(file: Path, *interactions: dict[str, Any], cuts: object = None) -> None
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.dump({"version": 1, "interactions": list(interactions)}))
     if cuts is not None:
-        file.with_suffix(".cuts.json").write_text(json.dumps(cuts))
+        data = cuts if isinstance(cuts, bytes) else json.dumps(cuts).encode()
+        file.with_suffix(".cuts.json").write_bytes(data)
 
 
 def test_cassettes_are_read_from_files_and_folders_in_order(tmp_path: Path) -> None:
@@ -261,7 +402,71 @@ def test_what_is_not_a_cassette_is_refused_by_name(tmp_path: Path, text: str) ->
         Recordings.load(tmp_path)
 
 
-@pytest.mark.parametrize("cuts", [[[0, 1]], [[0]], [3], "text", [["x", 6]], {"a": 1}])
+def test_what_stands_beside_a_cassette_is_read_with_its_last_interaction(tmp_path: Path) -> None:
+    beside = {
+        "head_ms": 3,
+        "reads": [[5, 2], [9, 4]],
+        "cut": {"kind": "read", "detail": "connection reset", "at_ms": 12},
+        "redacted": ["user"],
+    }
+    answer = {"string": "answer"}
+    save(
+        tmp_path / "some" / "it.yaml",
+        interaction("/v1/x", "1", answer),
+        interaction("/v1/x", "2", answer),
+        cuts=beside,
+    )
+    plain = Recording("some/it", "POST", "/v1/x", b"1", body=b"answer")
+    cut = Recording(
+        "some/it",
+        "POST",
+        "/v1/x",
+        b"2",
+        body=b"answer",
+        cuts=((5, 2), (9, 4)),
+        head_ms=3,
+        cut=Cut("read", "connection reset"),
+        cut_ms=12,
+        redacted=("user",),
+    )
+    assert Recordings.load(tmp_path) == (plain, cut)
+
+
+def test_a_stand_in_for_no_answer_is_read_as_none(tmp_path: Path) -> None:
+    refused = {"kind": "connect", "detail": "connection refused", "at_ms": 2}
+    beside = {"reads": [], "cut": refused, "answered": False}
+    save(tmp_path / "some" / "it.yaml", interaction("/v1/x", "1", {"string": "stand-in"}), cuts=beside)
+    (recording,) = Recordings.load(tmp_path)
+    cut = Cut("connect", "connection refused")
+    assert recording == Recording("some/it", "POST", "/v1/x", b"1", status=0, cut=cut, cut_ms=2)
+    transport = ReplayTransport([recording])
+    assert transport.send(post(1)) == Reply(0, {}, b"", 2, cut)
+    with transport.stream(post(1)) as (head, pieces):
+        assert (head, list(pieces)) == (Reply(0, {}, b"", 2, cut), [])
+
+
+def cut_of(kind: str = "read", **others: object) -> dict[str, object]:
+    return {"kind": kind, "detail": "x", "at_ms": 1} | others
+
+
+MISFITS: dict[str, object] = {
+    "too few bytes": [[0, 1]],
+    "no pair": [[0]],
+    "a number": [3],
+    "text": "text",
+    "no number": [["x", 6]],
+    "negative": [[0, 7], [1, -1]],
+    "no reads": {"head_ms": 1},
+    "unknown member": {"reads": [], "a": 1},
+    "unknown kind of cut": {"reads": [], "cut": cut_of("sleep")},
+    "half a cut": {"reads": [], "cut": {"kind": "read"}},
+    "no time": {"reads": [], "head_ms": None},
+    "no answer and no reason": {"reads": [], "answered": False},
+    "nested too deeply": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("cuts", MISFITS.values(), ids=MISFITS)
 def test_cuts_that_do_not_fit_are_refused_by_name(tmp_path: Path, cuts: object) -> None:
     save(tmp_path / "it.yaml", interaction("/v1/x", "1", {"string": "answer"}), cuts=cuts)
     with pytest.raises(ValueError, match=r"it\.yaml: not a cassette"):

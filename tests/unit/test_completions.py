@@ -270,6 +270,37 @@ def test_a_stream_has_ended_when_every_choice_of_every_prompt_has(prompt: object
     assert last.final
 
 
+def test_a_choice_that_finishes_twice_has_finished_once() -> None:
+    twice = frame(entry("a", finish_reason="stop")) + frame(entry("", finish_reason="length"))
+    last = streamed(twice)[-1]
+    assert last == chunk(
+        [{"index": 0, "text": "", "finish_reason": "length", "logprobs": None}], 2, 9, final=True
+    )
+    assert isinstance(streamed(frame(entry("b", 1)) + twice, {**REQUEST, "params": {"n": 2}})[-1], Failure)
+
+
+def test_a_choice_that_nobody_asked_for_must_finish_too() -> None:
+    frames = frame(entry("a", finish_reason="stop")) + frame(entry("b", 1))
+    assert isinstance(streamed(frames)[-1], Failure)
+    assert isinstance(streamed(frames + frame(entry("", 1, finish_reason="stop")))[-1], Chunk)
+
+
+def test_choices_without_end_are_not_kept() -> None:
+    entries = [entry("a", index) for index in range(16_385)]
+    first, last = streamed(frame(*entries) + frame(entry("b", 16_385)) + b"data: [DONE]\n\n")
+    assert isinstance(first, Chunk)
+    assert isinstance(last, Chunk)
+    for event in (first, last):
+        choices = event.data["choices"]
+        assert isinstance(choices, list)
+        assert [choice["index"] for choice in choices] == list(range(16_384))
+    fields = last.data["extra_fields"]
+    assert isinstance(fields, dict)
+    assert fields["translation_notes"] == [
+        {"param": "choices", "action": "dropped", "detail": "more than 16384 choices"}
+    ]
+
+
 def test_a_frame_without_text_still_says_what_it_says() -> None:
     frames = (
         frame({"index": 0, "token_ids": [1]}) + frame({"index": 0}) + frame(entry("a", finish_reason="stop"))

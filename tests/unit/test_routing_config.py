@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.config import Alias, Config, Key, Network, Rejected, allows, load
+from routing.access_log import Log
+from routing.auth import Auth
+from routing.config import Alias, Config, Key, Network, Rejected, Retries, Selection, allows, load
+from routing.cors import Cors
+from routing.header_settings import Required
+from routing.headers import Filter
+from routing.limits import Concurrency
+from routing.metrics import Label
 
 DOCUMENTED = json.loads("""
 {"providers":{"vllm":{"keys":[{"name":"vllm-local","value":"","models":["meta-llama/Llama-3.2-1B-Instruct"],
@@ -47,7 +54,23 @@ def test_every_member_that_is_used_has_its_effect() -> None:
     document = {
         "$schema": "https://www.getbifrost.ai/schema",
         "version": 2,
-        "client": {"max_request_body_size_mb": 2, "allow_per_request_raw_override": True},
+        "client": {
+            "max_request_body_size_mb": 2,
+            "allow_per_request_raw_override": True,
+            "api_keys": ["env.CLIENT_KEY", {"value": "client-2"}],
+            "enforce_auth_on_inference": True,
+            "whitelisted_routes": ["/metrics"],
+            "allowed_origins": ["https://app.example", "*"],
+            "allowed_headers": ["X-Team"],
+            "required_headers": {"X-Tenant": "*", "X-Proxy": "env.PROXY_SECRET"},
+            "header_filter_config": {"allowlist": ["x-team*"], "denylist": ["x-team-secret"]},
+            "prometheus_labels": ["team", "environment=production"],
+            "logging_headers": ["X-Team"],
+            "enable_logging": False,
+            "log_format": "json",
+            "sse_keep_alive_interval_in_seconds": 15,
+        },
+        "server": {"read_buffer_size": 8192},
         "providers": {
             "vllm": {
                 "keys": [
@@ -72,13 +95,37 @@ def test_every_member_that_is_used_has_its_effect() -> None:
                     "extra_headers": {"X-Team": "blue"},
                     "default_request_timeout_in_seconds": 30,
                     "stream_idle_timeout_in_seconds": 5,
+                    "connect_timeout_in_seconds": 2.5,
+                    "first_byte_timeout_in_seconds": 20,
+                    "first_event_timeout_in_seconds": 15,
+                    "keep_alive_timeout_in_seconds": 3,
+                    "max_conns_per_host": 64,
+                    "insecure_skip_verify": False,
+                    "ca_cert_pem": "env.CA",
+                    "max_retries": 3,
+                    "retry_backoff_initial": 250,
+                    "retry_backoff_max": "2s500ms",
+                },
+                "concurrency_and_buffer_size": {"concurrency": 8, "buffer_size": 16},
+                "key_selection": {
+                    "strategy": "power_of_two_choices",
+                    "sticky_limit": 4,
+                    "cooldown_seconds": 12,
+                    "transient_failures": "same_key",
                 },
                 "send_back_raw_request": True,
                 "send_back_raw_response": True,
             }
         },
     }
-    environ = {"VLLM_KEY": "sk-abc", "VLLM_URL": "https://gpu-a:8443/prefix"}
+    certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    environ = {
+        "VLLM_KEY": "sk-abc",
+        "VLLM_URL": "https://gpu-a:8443/prefix",
+        "CLIENT_KEY": "client-1",
+        "PROXY_SECRET": "open sesame",
+        "CA": certificate,
+    }
     assert load(document, environ) == Config(
         keys=(
             Key(
@@ -94,11 +141,33 @@ def test_every_member_that_is_used_has_its_effect() -> None:
                 structured_outputs="legacy",
             ),
         ),
-        network=Network({"x-team": "blue"}, 30, 5),
+        network=Network(
+            {"x-team": "blue"},
+            30,
+            5,
+            connect_timeout_s=2.5,
+            first_byte_timeout_s=20,
+            first_event_timeout_s=15,
+            keep_alive_s=3,
+            connections_per_host=64,
+            ca_cert_pem=certificate,
+        ),
         send_back_raw_request=True,
         send_back_raw_response=True,
         allow_raw_override=True,
         request_limit=2 * 1024 * 1024,
+        retries=Retries(max_retries=3, backoff_initial_s=0.25, backoff_max_s=2.5),
+        selection=Selection("power_of_two_choices", 4, 12, "same_key"),
+        concurrency=Concurrency(8, 16),
+        header_limit=8192,
+        header_filter=Filter(("x-team*",), ("x-team-secret",)),
+        required_headers=(Required("X-Tenant"), Required("X-Proxy", secret="open sesame")),
+        auth=Auth(("client-1", "client-2"), ("/metrics",)),
+        enforce_auth=True,
+        cors=Cors(("https://app.example", "*"), ("X-Team",)),
+        log=Log(enabled=False, format="json", headers=("x-team",)),
+        labels=(Label("team"), Label("environment", "production")),
+        sse_keep_alive_s=15,
     )
 
 
@@ -278,6 +347,71 @@ NETWORK = "$.providers.vllm.network_config"
                 f"{NETWORK}.extra_headers.X-D: the same header twice",
             ],
         ),
+        pytest.param(
+            with_key(aliases={"Fast": "x", "fast": "y"}),
+            [f"{KEY}.aliases.fast: another alias has the same name"],
+        ),
+        pytest.param(
+            with_vllm(network_config={"max_retries": 1.5}),
+            [f"{NETWORK}.max_retries: expected an integer of at least 0, got 1.5"],
+        ),
+        pytest.param(
+            with_vllm(network_config={"retry_backoff_initial": 99, "retry_backoff_max": "5 s"}),
+            [
+                f"{NETWORK}.retry_backoff_initial: expected an integer of at least 100, got 99",
+                f"{NETWORK}.retry_backoff_max: expected an integer of at least 100"
+                " or a duration such as 500ms, got a string",
+            ],
+        ),
+        pytest.param(
+            with_vllm(network_config={"ca_cert_pem": "env.CA"}),
+            [f"{NETWORK}.ca_cert_pem: not a certificate in PEM form"],
+            id="a certificate that is meant but missing",
+        ),
+        pytest.param(
+            with_vllm(concurrency_and_buffer_size={"concurrency": 0}),
+            [
+                "$.providers.vllm.concurrency_and_buffer_size.concurrency: expected an integer of at least 1, got 0",
+                "$.providers.vllm.concurrency_and_buffer_size.buffer_size: missing",
+            ],
+        ),
+        pytest.param(
+            with_vllm(key_selection={"strategy": "random", "sticky_limit": 1001}),
+            [
+                '$.providers.vllm.key_selection.strategy: expected "weighted_random", "round_robin", "least_used",'
+                ' "fill_first" or "power_of_two_choices", got a string',
+                "$.providers.vllm.key_selection.sticky_limit: expected an integer from 0 to 1000, got 1001",
+            ],
+        ),
+        pytest.param(
+            with_vllm() | {"client": {"required_headers": {"X-A": "(", "X B": "*"}}},
+            [
+                "$.client.required_headers.X-A: not a regular expression",
+                '$.client.required_headers["X B"]: not the name of a header',
+            ],
+        ),
+        pytest.param(
+            with_vllm() | {"client": {"logging_headers": ["Authorization", "x y", "X-Ok"]}},
+            [
+                "$.client.logging_headers[0]: holds a secret and is never logged",
+                "$.client.logging_headers[1]: not the name of a header",
+            ],
+        ),
+        pytest.param(
+            with_vllm() | {"client": {"prometheus_labels": ["__name__", 5]}},
+            [
+                "$.client.prometheus_labels[0]: not the name of a label",
+                "$.client.prometheus_labels[1]: expected a string, got 5",
+            ],
+        ),
+        pytest.param(
+            with_vllm() | {"client": {"log_format": "xml"}},
+            ['$.client.log_format: expected "text" or "json", got a string'],
+        ),
+        pytest.param(
+            with_vllm() | {"client": [], "server": 1},
+            ["$.client: expected an object, got an array", "$.server: expected an object, got 1"],
+        ),
         pytest.param(with_vllm() | {"version": 3}, ["$.version: expected 1 or 2, got 3"]),
         pytest.param(with_vllm() | {"version": True}, ["$.version: expected 1 or 2, got true"]),
         pytest.param(
@@ -337,6 +471,8 @@ def test_urls_that_name_a_server(url: str) -> None:
         ("http://me:sk-secret@h", "credentials do not belong in the URL; use the value of the key"),
         ("http://h/v1?x=1", "the URL must not have a query or a fragment"),
         ("http://h/#top", "the URL must not have a query or a fragment"),
+        ("http://169.254.169.254", "a link-local address is not allowed"),
+        ("http://[fe80::1]:8000", "a link-local address is not allowed"),
     ],
 )
 def test_urls_that_name_none(url: str, problem: str) -> None:
@@ -379,23 +515,78 @@ def test_urls_that_name_none(url: str, problem: str) -> None:
             id="key",
         ),
         pytest.param(
+            with_key(vllm_key_config={"url": "http://h", "model_name": "m"}, models=["n"]),
+            [f"{KEY}.vllm_key_config.model_name: models do not allow this name, so this key serves none"],
+            id="a model_name that models do not hold",
+        ),
+        pytest.param(
+            with_key(aliases={"fast": {"model_id": "m", "use_anthropic_endpoints": True, "region": "x"}}),
+            [
+                f"{KEY}.aliases.fast.use_anthropic_endpoints: not used by this gateway",
+                f"{KEY}.aliases.fast.region: unknown key",
+            ],
+            id="members of an alias",
+        ),
+        pytest.param(
             with_vllm(
-                proxy_config={"type": "http"}, network_config={"base_url": "http://h", "max_retries": 0}
+                proxy_config={"type": "http"}, network_config={"base_url": "http://h", "enforce_http2": True}
             ),
             [
-                "$.providers.vllm.proxy_config: not used by this gateway",
-                f"{NETWORK}.base_url: not used by this gateway",
+                f"{NETWORK}.base_url: not used: every key has its own vllm_key_config.url",
+                f"{NETWORK}.enforce_http2: not used by this gateway",
+                "$.providers.vllm.proxy_config: not used by this gateway: servers are always asked directly",
             ],
             id="provider",
         ),
         pytest.param(
+            with_vllm(
+                network_config={
+                    "max_conns_per_host": 20_000,
+                    "retry_backoff_initial": 9_000,
+                    "keep_alive_timeout_in_seconds": 30,
+                    "insecure_skip_verify": True,
+                }
+            ),
+            [
+                f"{NETWORK}.max_conns_per_host: counts as 10000, the nearest number from 1 to 10000",
+                f"{NETWORK}.retry_backoff_initial: more than retry_backoff_max, which is what is waited",
+                f"{NETWORK}.keep_alive_timeout_in_seconds: vLLM closes idle connections after 5 s unless told"
+                " otherwise: requests may meet closed ones",
+                f"{NETWORK}.insecure_skip_verify: anybody on the way to a server can read and change everything",
+            ],
+            id="network",
+        ),
+        pytest.param(
             {"providers": {**DOCUMENTED["providers"], "openai": {}}, "mcp": {"x": 1}, "x y": 1},
             [
+                "$.providers.openai: not used: this gateway serves vllm only",
                 "$.mcp: not used by this gateway",
                 '$["x y"]: unknown key',
-                "$.providers.openai: not used: this gateway serves vllm only",
             ],
             id="top",
+        ),
+        pytest.param(
+            with_vllm()
+            | {"client": {"prometheus_labels": ["model"], "compat": {"should_drop_params": True}}},
+            [
+                "$.client.compat: not used by this gateway",
+                "$.client.prometheus_labels[0]: not used: every metric that needs this label has it already",
+            ],
+            id="client",
+        ),
+        pytest.param(
+            with_vllm()
+            | {
+                "governance": {
+                    "auth_config": {"is_enabled": True, "disable_auth_on_inference": True},
+                    "budgets": [{"id": "b"}],
+                }
+            },
+            [
+                "$.governance.auth_config: not used by this gateway: it has no pages to administrate it",
+                "$.governance.budgets: not used by this gateway",
+            ],
+            id="governance",
         ),
     ],
 )
@@ -465,11 +656,38 @@ KEYS = st.fixed_dictionaries(
         "vllm_key_config": st.fixed_dictionaries({"url": VALUES}) | VALUES,
     },
 )
+NETWORKS = st.dictionaries(
+    st.sampled_from(
+        ["extra_headers", "ca_cert_pem", "max_retries", "retry_backoff_max", "max_conns_per_host", "base_url"]
+    ),
+    VALUES,
+    max_size=3,
+)
+CLIENTS = st.dictionaries(
+    st.sampled_from(
+        [
+            "api_keys",
+            "required_headers",
+            "allowed_origins",
+            "prometheus_labels",
+            "logging_headers",
+            "log_format",
+        ]
+    ),
+    VALUES,
+    max_size=3,
+)
 VLLM = st.fixed_dictionaries(
-    {"keys": st.lists(KEYS | VALUES, max_size=3)}, optional={"network_config": VALUES}
+    {"keys": st.lists(KEYS | VALUES, max_size=3)},
+    optional={
+        "network_config": NETWORKS | VALUES,
+        "key_selection": VALUES,
+        "concurrency_and_buffer_size": VALUES,
+    },
 )
 DOCUMENTS = VALUES | st.fixed_dictionaries(
-    {"providers": st.fixed_dictionaries({"vllm": VLLM})}, optional={"client": VALUES, "version": SCALARS}
+    {"providers": st.fixed_dictionaries({"vllm": VLLM})},
+    optional={"client": CLIENTS | VALUES, "version": SCALARS, "server": VALUES, "governance": VALUES},
 )
 
 
@@ -488,20 +706,129 @@ def test_no_key_prints_its_value_or_its_address(value: str, url: str) -> None:
     assert repr(Key("k", "k", value=value, url=url)) == repr(Key("k", "k"))
 
 
+VIRTUAL_KEYS = (
+    "not supported, and neither are their budgets and limits: list the keys of your clients in client.api_keys,"
+    " and take this out"
+)
+ADMIN = "not supported: list the keys of your clients in client.api_keys, and take this out"
+EMPTY = "empty: this would let everybody in"
+
+
 @pytest.mark.parametrize(
-    ("more", "path"),
+    ("more", "problem"),
     [
-        ({"client": {"api_keys": ["env.CLIENT_KEY"]}}, "$.client.api_keys"),
-        ({"client": {"enforce_auth_on_inference": True}}, "$.client.enforce_auth_on_inference"),
-        ({"auth_config": {"is_enabled": True}}, "$.auth_config"),
+        pytest.param(
+            {"client": {"api_keys": ["env.CLIENT_KEY"]}},
+            f"$.client.api_keys[0]: {EMPTY}",
+            id="a variable that is not set",
+        ),
+        pytest.param({"client": {"api_keys": ["good", ""]}}, f"$.client.api_keys[1]: {EMPTY}"),
+        pytest.param({"client": {"api_keys": [{"value": ""}]}}, f"$.client.api_keys[0]: {EMPTY}"),
+        pytest.param(
+            {"client": {"api_keys": ["end "]}},
+            "$.client.api_keys[0]: no client could send it: printable ASCII only, no space at either end",
+        ),
+        pytest.param(
+            {"client": {"api_keys": "one"}},
+            "$.client.api_keys: expected an array, got a string",
+            id="no list",
+        ),
+        pytest.param(
+            {"client": {"enforce_auth_on_inference": True}},
+            "$.client.enforce_auth_on_inference: nobody could be let in: client.api_keys is empty",
+        ),
+        pytest.param({"auth_config": {"is_enabled": True}}, f"$.auth_config: {ADMIN}"),
+        pytest.param(
+            {"auth_config": {"admin_username": "me"}}, f"$.auth_config: {ADMIN}", id="perhaps enabled"
+        ),
+        pytest.param(
+            {"governance": {"auth_config": {"is_enabled": True, "disable_auth_on_inference": False}}},
+            f"$.governance.auth_config: {ADMIN}",
+        ),
+        pytest.param(
+            {"governance": {"virtual_keys": [{"id": "1"}]}, "client": {"api_keys": ["a"]}},
+            f"$.governance.virtual_keys: {VIRTUAL_KEYS}",
+        ),
     ],
 )
-def test_a_protection_that_would_be_missing_is_a_problem(more: dict[str, object], path: str) -> None:
-    outcome = load({**DOCUMENTED, **more}, {})
-    text = "this gateway cannot authenticate its clients; take this out to run it open"
-    assert outcome == Rejected((f"{path}: {text}",))
+def test_a_protection_that_would_be_missing_is_a_problem(more: dict[str, object], problem: str) -> None:
+    assert load({**DOCUMENTED, **more}, {}) == Rejected((problem,))
 
 
 def test_a_protection_that_is_off_is_none() -> None:
-    off = {"client": {"api_keys": [], "enforce_auth_on_inference": False}}
+    off = {
+        "client": {"api_keys": [], "enforce_auth_on_inference": False},
+        "auth_config": {"is_enabled": False, "admin_username": "me"},
+        "governance": {"virtual_keys": [], "auth_config": None},
+    }
     assert load({**DOCUMENTED, **off}, {}) == load(DOCUMENTED, {})
+
+
+def test_what_a_file_for_bifrost_asks_for_and_is_so_anyway_is_no_warning() -> None:
+    client = {"drop_excess_requests": True, "disable_content_logging": True}
+    document = with_vllm(network_config={"allow_private_network": True}) | {"client": client}
+    assert load(document, {}) == Config(keys=(SOUND,))
+
+
+@pytest.mark.parametrize(
+    ("key_selection", "cooldown_s", "rotates"),
+    [
+        pytest.param({}, None, False, id="no key_selection"),
+        pytest.param({"key_selection": {}}, 60, False, id="an empty one"),
+        pytest.param({"key_selection": {"cooldown_seconds": 0}}, 0, False, id="no cooldown"),
+        pytest.param({"key_selection": {"strategy": "power_of_two_choices"}}, 60, True, id="load-aware"),
+        pytest.param(
+            {"key_selection": {"strategy": "power_of_two_choices", "transient_failures": "same_key"}},
+            60,
+            False,
+            id="load-aware, but as Bifrost",
+        ),
+        pytest.param({"key_selection": {"transient_failures": "rotate"}}, 60, True, id="asked for"),
+    ],
+)
+def test_what_is_remembered_and_what_rotates(
+    key_selection: dict[str, object], cooldown_s: float | None, rotates: bool
+) -> None:
+    config = load(with_vllm(**key_selection), {})
+    assert isinstance(config, Config)
+    assert config.selection.cooldown_s == cooldown_s
+    assert config.selection.rotates is rotates
+
+
+def test_required_headers_as_a_list() -> None:
+    config = load(with_vllm() | {"client": {"required_headers": ["X-Tenant", "x-id"]}}, {})
+    assert isinstance(config, Config)
+    assert config.required_headers == (Required("X-Tenant"), Required("x-id"))
+
+
+def test_nothing_that_prints_a_configuration_prints_a_secret() -> None:
+    document = with_key(value="canary-1") | {
+        "client": {
+            "api_keys": ["canary-2"],
+            "required_headers": {"X-Proxy": "env.PROXY"},
+        }
+    }
+    document["providers"]["vllm"]["network_config"] = {  # type: ignore[index]
+        "extra_headers": {"x-token": "canary-3"},
+        "ca_cert_pem": "-----BEGIN CERTIFICATE----- canary-4",
+    }
+    config = load(document, {"PROXY": "canary-5"})
+    assert isinstance(config, Config)
+    assert "canary" not in f"{config} {config!r} {config.auth} {config.required_headers} {config.network}"
+
+
+def test_what_a_configuration_tells_about_itself() -> None:
+    config = Config(
+        keys=(
+            Key("a", "a", value="sk-1", models=("*",), aliases={"fast": Alias("org/x")}),
+            Key("b", "b", models=("org/m", "org/n"), model_name="org/m"),
+            Key("c", "c", value="sk-1"),
+        ),
+        auth=Auth(("client-1",)),
+        required_headers=(Required("x-a"), Required("x-b", secret="sesame"), Required("x-c", secret="")),
+        network=Network(request_timeout_s=30),
+    )
+    assert config.secrets == ("sk-1", "client-1", "sesame")
+    assert config.known_models == {"fast", "org/m", "org/n"}
+    assert config.network.first_byte_s == 30
+    assert Network(request_timeout_s=30, first_byte_timeout_s=5).first_byte_s == 5

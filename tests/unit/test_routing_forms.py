@@ -1,5 +1,8 @@
 """Forms that clients upload: what is read from them, and what is refused."""
 
+import gc
+import tracemalloc
+
 import pytest
 
 from routing import forms
@@ -172,3 +175,23 @@ def test_where_the_boundary_is(content_type: str, boundary: bytes | None) -> Non
         )
     else:
         assert forms.boundary(content_type) == boundary
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n--b--\r\n"], ids=["refused", "read"])
+def test_a_file_leaves_the_memory_with_its_reader(end: bytes) -> None:
+    megabyte = bytes(1024 * 1024)
+    gc.disable()  # a reader must not need it
+    tracemalloc.start()
+    try:
+        reader = Reader(b"b")
+        for piece in (FILE[:-2], *[megabyte] * 8, end):
+            reader.feed(piece)
+        form = reader.close()
+        held, peak = tracemalloc.get_traced_memory()
+        del form, reader
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert 8 * len(megabyte) < held < peak < 12 * len(megabyte)
+    assert left < len(megabyte)

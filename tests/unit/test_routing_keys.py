@@ -3,7 +3,7 @@
 import pytest
 
 from routing.config import Alias, Config, Key
-from routing.keys import Choice, Pin, Refusal, choose, choose_all
+from routing.keys import Choice, Pin, Refusal, choose, choose_all, status
 
 
 def key(name: str, *models: str, **more: object) -> Key:
@@ -54,7 +54,12 @@ def unroutable(message: str) -> Refusal:
             id="model_name minds the case",
         ),
         pytest.param([ALIASED], "fast", Choice(ALIASED, "org/real", Alias("org/real")), id="an alias"),
-        pytest.param([ALIASED], "Fast", Choice(ALIASED, "Fast"), id="an alias minds the case"),
+        pytest.param(
+            [ALIASED],
+            "Fast",
+            Choice(ALIASED, "org/real", Alias("org/real")),
+            id="case does not matter in an alias",
+        ),
         pytest.param(
             [BLIND],
             "fast",
@@ -147,3 +152,7 @@ def test_a_pinned_key(pin: Pin, expected: object) -> None:
 )
 def test_all_keys(keys: list[Key], provider: str, pin: Pin, expected: object) -> None:
     assert choose_all(Config(tuple(keys)), provider, pin) == expected
+
+
+def test_what_is_said_of_a_key_without_asking_its_server() -> None:
+    assert [status(key) for key in (A, OFF, NO_URL)] == ["configured", "disabled", "no url"]

@@ -6,8 +6,17 @@ from typing import Any
 import pytest
 
 from tests.forms import Part, parts_of_plan
-from translate import Call, Failure, documents, transcriptions
-from transports.base import Reply
+from translate import (
+    OPERATIONS,
+    Call,
+    Failure,
+    Plan,
+    TranscriptionRequest,
+    documents,
+    explained,
+    transcriptions,
+)
+from transports.base import Reply, whole
 
 AUDIO: Mapping[str, object] = {"file": b"RIFF", "filename": "a.wav", "content_type": "audio/wav"}
 CALL = Call("transcription")
@@ -345,3 +354,22 @@ def test_a_form_without_a_model_is_refused(flat: dict[str, object], message: str
     outcome = transcriptions.from_flat(flat)
     assert isinstance(outcome, Failure)
     assert outcome.error["error"] == {"message": message, "type": "invalid_request_error", "param": "model"}
+
+
+def test_a_typed_request_is_a_request() -> None:
+    asked: TranscriptionRequest = {"model": "org/m", "input": {"file": b"RIFF"}, "params": {"language": "de"}}
+    assert [part.name for part in sent(asked)] == ["model", "language", "file"]
+
+
+def test_a_form_can_be_explained() -> None:
+    asked = request({"include": ["logprobs"]})
+    plan = transcriptions.plan(asked, CALL)
+    assert isinstance(plan, Plan)
+    assert plan.body is not None
+    assert explained(OPERATIONS["transcription"], asked, CALL) == {
+        "method": "POST",
+        "path": "/v1/audio/transcriptions",
+        "content_type": plan.body.content_type,
+        "body": whole(plan.body).decode(),
+        "translation_notes": [{"param": "include", "action": "renamed", "detail": "include[]"}],
+    }

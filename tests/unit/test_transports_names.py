@@ -11,9 +11,10 @@ from transports import Endpoint, reply_headers
 LOADED = """
 import sys
 import transports
-assert not {"aiohttp", "requests", "yaml"} & set(sys.modules), "importing loads a library"
+libraries = {"aiohttp", "httptools", "requests", "yaml"}
+assert not libraries & set(sys.modules), "importing loads a library"
 getattr(transports, sys.argv[1])
-print(*sorted({"aiohttp", "requests", "yaml"} & set(sys.modules)))
+print(*sorted(libraries & set(sys.modules)))
 """
 
 
@@ -23,6 +24,8 @@ print(*sorted({"aiohttp", "requests", "yaml"} & set(sys.modules)))
         ("Endpoint", ""),
         ("RequestsTransport", "requests"),
         ("AiohttpTransport", "aiohttp"),
+        ("HttptoolsTransport", "httptools"),
+        ("ConnectionPool", "httptools"),
         ("Recordings", "yaml"),
     ],
 )

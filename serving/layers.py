@@ -1,0 +1,27 @@
+"""The packages that are joined here: side by side in a checkout, inside one when installed."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__ == "serving":  # in a checkout
+    import translate
+    import transports
+    from comparison import command as comparison
+    from routing import access_log, attempts, check, fleet, limits, metrics, secrets, settings
+else:  # installed
+    from .. import translate, transports
+    from ..comparison import command as comparison
+    from ..routing import access_log, attempts, check, fleet, limits, metrics, secrets, settings
+
+__all__ = [
+    "access_log",
+    "attempts",
+    "check",
+    "comparison",
+    "fleet",
+    "limits",
+    "metrics",
+    "secrets",
+    "settings",
+    "translate",
+    "transports",
+]

@@ -1,0 +1,213 @@
+"""What is noticed of one request, and what logs and metrics make of it in the end."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from .layers import access_log, attempts, metrics, settings
+from .metrics import Metrics
+
+log: Final = logging.getLogger("bifrost_vllm.access")
+
+_PROVIDER: Final = "vllm"
+
+
+class Observation:
+    """What is known of one request so far; times are of a clock that only goes forward, in seconds.
+
+    ``path`` is the route. ``tried`` is the latest try, ``served`` the one that succeeded.
+    """
+
+    __slots__ = (
+        "arrived", "at", "bytes_in", "bytes_out", "client", "error", "first_event", "gaps", "headers",
+        "last_event", "method", "model", "operation", "path", "request_id", "served", "status", "stream",
+        "trail", "tried", "upstream", "usage",
+    )  # fmt: skip
+
+    def __init__(self, method: str, path: str, request_id: str, client: str) -> None:
+        self.at = time.time()
+        self.arrived = time.monotonic()
+        self.method = method
+        self.path = path
+        self.request_id = request_id
+        self.client = client
+        self.status = 0
+        self.operation = ""
+        self.model = ""
+        self.stream = False
+        self.tried: attempts.Try | None = None
+        self.served: attempts.Try | None = None
+        self.trail: Sequence[attempts.Attempted] = ()
+        self.upstream: list[tuple[attempts.Try, float, bool]] = []
+        self.error: Mapping[str, object] | None = None
+        self.usage: Mapping[str, object] = {}
+        self.first_event: float | None = None
+        self.last_event = 0.0
+        self.gaps: list[float] = []
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.headers: Iterable[tuple[str, str]] = ()
+
+    def event(self) -> None:
+        """Events went to the client."""
+        now = time.monotonic()
+        if self.first_event is None:
+            self.first_event = now
+        else:
+            self.gaps.append(now - self.last_event)
+        self.last_event = now
+
+    def used(self, document: Mapping[str, object]) -> None:
+        """An answer, or the last event of one, may tell token counts."""
+        response = document.get("response")
+        usage = document.get("usage", response.get("usage") if isinstance(response, Mapping) else None)
+        if isinstance(usage, Mapping):
+            self.usage = usage
+
+
+class Observer:
+    """Writes the access log and counts. ``secrets`` never appear in a line."""
+
+    def __init__(self, config: settings.Config, counted: Metrics, write: Callable[[str], None]) -> None:
+        self._config = config
+        self._metrics = counted
+        self._write = write
+        self._models = frozenset(
+            name for key in config.keys for name in (*key.models, key.model_name, *key.aliases) if name
+        )
+        self._secrets = config.secrets
+
+    def finished(self, seen: Observation, client_left: bool) -> None:
+        """The request is over."""
+        took = time.monotonic() - seen.arrived
+        self._count_http(seen, took)
+        if seen.operation:
+            self._count_operation(seen, client_left)
+        if self._config.log.enabled:
+            self._write(
+                access_log.line(self._record(seen, took, client_left), self._config.log.format, self._secrets)
+            )
+
+    def _count_http(self, seen: Observation, took: float) -> None:
+        counted, labels = (
+            self._metrics,
+            {"path": seen.path, "method": seen.method, "status": str(seen.status)},
+        )
+        labels |= self._custom(seen)
+        counted.add("http_requests_total", labels)
+        counted.observe("http_request_duration_seconds", labels, took)
+        counted.observe("http_request_size_bytes", labels, seen.bytes_in)
+        counted.observe("http_response_size_bytes", labels, seen.bytes_out)
+
+    def _count_operation(self, seen: Observation, client_left: bool) -> None:
+        counted = self._metrics
+        for tried, took, succeeded in seen.upstream:
+            labels = self._base(seen, tried, succeeded)
+            counted.add("bifrost_upstream_requests_total", labels)
+            is_success = {"is_success": "true" if succeeded else "false"}
+            counted.observe("bifrost_upstream_latency_seconds", labels | is_success, took)
+            key = {"provider": _PROVIDER, "key_id": tried.key.id, "key_name": tried.key.name}
+            counted.set("bifrost_provider_key_up", key, 1.0 if succeeded else 0.0)
+        for failed in seen.trail:
+            if failed.rotated:
+                labels = {
+                    "provider": _PROVIDER,
+                    "requested_model": metrics.model_label(failed.model, self._models, False),
+                    "key_id": failed.key_id,
+                    "key_name": failed.key_name,
+                    "fail_reason": failed.reason,
+                }
+                counted.add("bifrost_key_rotation_events_total", labels)
+        labels = self._base(seen, seen.tried, seen.error is None and not client_left)
+        if seen.upstream:
+            counted.observe("bifrost_request_retries", labels, len(seen.upstream) - 1)
+        if seen.error is not None or client_left:
+            error = seen.error or {"status_code": 499}
+            kind = metrics.error_type(error, bool(seen.upstream), not seen.upstream and seen.tried is None)
+            counted.add(
+                "bifrost_error_requests_total", labels | {"status_code": str(seen.status), "error_type": kind}
+            )
+        else:
+            counted.add("bifrost_success_requests_total", labels)
+        read, written, cached = tokens(seen.usage)
+        for name, count in (("input", read), ("output", written), ("cache_read_input", cached)):
+            if count:
+                counted.add(f"bifrost_{name}_tokens_total", labels, count)
+        if seen.stream and seen.first_event is not None:
+            counted.observe(
+                "bifrost_stream_first_token_latency_seconds", labels, seen.first_event - seen.arrived
+            )
+            for gap in seen.gaps:
+                counted.observe("bifrost_stream_inter_token_latency_seconds", labels, gap)
+
+    def _custom(self, seen: Observation) -> dict[str, str]:
+        return metrics.custom_values(self._config.labels, seen.headers)
+
+    def _base(self, seen: Observation, tried: attempts.Try | None, succeeded: bool) -> dict[str, str]:
+        labels = {
+            "provider": _PROVIDER,
+            "method": seen.operation,
+            "model": metrics.model_label(seen.model, self._models, succeeded),
+            "fallback_index": "0",
+        }
+        if tried is not None:
+            labels |= {
+                "model": metrics.model_label(tried.model, self._models, succeeded),
+                "alias": tried.asked_model if tried.alias is not None else "",
+                "selected_key_id": tried.key.id,
+                "selected_key_name": tried.key.name,
+                "fallback_index": str(tried.fallback_index),
+            }
+        return labels | self._custom(seen)
+
+    def _record(self, seen: Observation, took: float, client_left: bool) -> access_log.Record:
+        error = seen.error or {}
+        about = error.get("error")
+        about = about if isinstance(about, Mapping) else {}
+        read, written, _ = tokens(seen.usage)
+        tried = seen.tried
+        wanted = frozenset(self._config.log.headers)
+        headers = (
+            {name.lower(): value for name, value in seen.headers if name.lower() in wanted} if wanted else {}
+        )
+        return access_log.Record(
+            at=seen.at,
+            request_id=seen.request_id,
+            method=seen.method,
+            path=seen.path,
+            status=seen.status,
+            duration_ms=took * 1000,
+            outcome="client_left" if client_left else "error" if seen.status >= 400 or seen.error else "ok",
+            client=seen.client,
+            operation=seen.operation,
+            model=seen.model,
+            resolved_model=tried.model if tried is not None else "",
+            key=tried.key.name if tried is not None else "",
+            stream=seen.stream,
+            retries=len(seen.upstream) - 1 if len(seen.upstream) > 1 else None,
+            fallback_index=(tried.fallback_index or None) if tried is not None else None,
+            first_event_ms=None if seen.first_event is None else (seen.first_event - seen.arrived) * 1000,
+            input_tokens=read,
+            output_tokens=written,
+            bytes_in=seen.bytes_in or None,
+            bytes_out=seen.bytes_out or None,
+            error_type=str(about.get("type") or ""),
+            error_code=str(about.get("code") or ""),
+            headers=headers,
+        )
+
+
+def tokens(usage: Mapping[str, object]) -> tuple[int | None, int | None, int | None]:
+    """Tokens read, written, and found in a cache, under any of their names."""
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return (
+        _count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+        _count(usage.get("completion_tokens", usage.get("output_tokens"))),
+        _count(cached),
+    )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

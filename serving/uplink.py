@@ -1,0 +1,122 @@
+"""Ways to servers: connections that are kept, and what to do when one of them went stale."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Final
+
+import aiohttp
+
+from .layers import settings, transports
+
+_STALE_MS: Final = 1_000
+_uplink: Final[ContextVar["Uplink"]] = ContextVar("uplink")
+
+
+class Uplink:
+    """The way of one request to its server.
+
+    ``headers`` are those of the last answer, ``path`` is where it came from,
+    ``cut`` how it broke off. With a ``fresh`` transport, which opens a
+    connection for everything, a request that went into a pooled connection and
+    came back without a byte is sent once more: the server had closed the
+    connection, which HTTP cannot tell beforehand. ``connects`` becomes true
+    when a connection is opened for the first attempt.
+    """
+
+    def __init__(
+        self, transport: transports.AsyncTransport, fresh: transports.AsyncTransport | None = None
+    ) -> None:
+        self.headers: Mapping[str, str] = {}
+        self.path = ""
+        self.cut: transports.Cut | None = None
+        self.connects = False
+        self._transport = transport
+        self._fresh = fresh
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether there was no connection, or not in time."""
+        return self.cut is not None and (self.cut.kind == "connect" or "connect" in self.cut.detail)
+
+    async def send(self, plan: transports.PlanLike) -> transports.Reply:
+        _uplink.set(self)
+        reply = await self._transport.send(plan)
+        if self._fresh is not None and self._went_stale(reply):
+            reply = await self._fresh.send(plan)
+        self._remember(reply, plan)
+        return reply
+
+    @asynccontextmanager
+    async def stream(self, plan: transports.PlanLike) -> AsyncIterator[transports.AsyncStream]:
+        _uplink.set(self)
+        async with self._transport.stream(plan) as stream:
+            if self._fresh is None or not self._went_stale(stream.head):
+                self._remember(stream.head, plan)
+                yield stream
+                return
+        async with self._fresh.stream(plan) as stream:
+            self._remember(stream.head, plan)
+            yield stream
+
+    def _remember(self, reply: transports.Reply, plan: transports.PlanLike) -> None:
+        self.headers = reply.headers
+        self.cut = reply.cut
+        self.path = plan.path
+
+    def _went_stale(self, reply: transports.Reply) -> bool:
+        cut = reply.cut
+        unanswered = cut is not None and cut.kind == "read" and not reply.status and not reply.body
+        return unanswered and not self.connects and reply.elapsed_ms <= _STALE_MS
+
+
+Connect = Callable[[transports.Endpoint], Uplink]
+"""Makes the way to a server; opens nothing yet."""
+
+
+@asynccontextmanager
+async def connections(network: settings.Network) -> AsyncIterator[Connect]:
+    """Ways to servers over connections that are kept and shared."""
+    trust = _trust(network)
+    limit = network.connections_per_host
+    pooled = aiohttp.TCPConnector(
+        limit=0,
+        limit_per_host=limit,
+        keepalive_timeout=network.keep_alive_s,
+        socket_factory=_open_socket,
+        ssl=trust,
+    )
+    fresh = aiohttp.TCPConnector(limit=0, limit_per_host=limit, force_close=True, ssl=trust)
+    async with _session(pooled) as session, _session(fresh) as spare:
+        yield lambda endpoint: Uplink(
+            transports.AiohttpTransport(session, endpoint), transports.AiohttpTransport(spare, endpoint)
+        )
+
+
+def _trust(network: settings.Network) -> ssl.SSLContext | bool:
+    if network.insecure_skip_verify:
+        return False
+    if not network.ca_cert_pem:
+        return True
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata=network.ca_cert_pem)
+    return context
+
+
+def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Does what aiohttp does by itself, and tells the request for which it happens."""
+    if (uplink := _uplink.get(None)) is not None:
+        uplink.connects = True
+    family, kind, protocol, *_ = address
+    return socket.socket(family, kind, protocol)
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"user-agent": "bifrost-vllm"},
+        trust_env=False,
+    )

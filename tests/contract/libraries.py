@@ -1,0 +1,91 @@
+"""The asynchronous transports under test, each with what is needed to look behind it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NamedTuple
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+from tests.contract.loopback import WAIT_S, Loopback, MakeLoop
+from transports import (
+    AiohttpTransport,
+    AsyncTransport,
+    ConnectionPool,
+    Endpoint,
+    HttptoolsTransport,
+    Piece,
+    Timeouts,
+)
+
+if sys.platform != "win32":
+    import uvloop
+
+LIMITS = Timeouts(20, 20, 20)
+
+Pool = aiohttp.ClientSession | ConnectionPool
+Watch = Callable[[AsyncIterator[Piece]], Callable[[], bool]]
+
+
+class Library(NamedTuple):
+    """An asynchronous transport under test, and how to look behind it."""
+
+    opened: Callable[[Endpoint], AbstractAsyncContextManager[tuple[Pool, AsyncTransport]]]
+    noticed: Watch
+    """Whether an answer is known to have broken off."""
+    gone: Watch
+    """Whether the connection of an answer is no more."""
+    loop_factory: MakeLoop | None = None
+
+
+@asynccontextmanager
+async def open_aiohttp(endpoint: Endpoint) -> AsyncIterator[tuple[Pool, AsyncTransport]]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield session, AiohttpTransport(session, endpoint)
+
+
+@asynccontextmanager
+async def open_httptools(endpoint: Endpoint) -> AsyncIterator[tuple[Pool, AsyncTransport]]:
+    async with ConnectionPool() as pool:
+        yield pool, HttptoolsTransport(pool, endpoint)
+
+
+def aiohttp_noticed(pieces: Any) -> Callable[[], bool]:
+    content: aiohttp.StreamReader = pieces._answer.content
+    return lambda: content.exception() is not None
+
+
+def aiohttp_gone(pieces: Any) -> Callable[[], bool]:
+    protocol: ResponseHandler = pieces._watched
+    return lambda: not protocol.is_connected()
+
+
+def httptools_gone(pieces: Any) -> Callable[[], bool]:
+    connection = pieces._connection
+    return lambda: bool(connection.lost)
+
+
+LIBRARIES = {
+    "aiohttp": Library(open_aiohttp, aiohttp_noticed, aiohttp_gone),
+    "httptools": Library(open_httptools, httptools_gone, httptools_gone),
+}
+if sys.platform != "win32":
+    LIBRARIES["httptools on uvloop"] = LIBRARIES["httptools"]._replace(loop_factory=uvloop.new_event_loop)
+
+Test = Callable[[Loopback, AsyncTransport], Awaitable[None]]
+
+
+def within(library: Library, server: Loopback, test: Test) -> None:
+    """Run a test in a loop, then see that the server lost its client, and that nothing else was lost or left."""
+
+    async def body() -> None:
+        async with library.opened(Endpoint(server.url, timeouts=LIMITS)) as (pool, transport):
+            await test(server, transport)
+            assert await asyncio.to_thread(server.client_closed.wait, WAIT_S)
+            assert not pool.closed
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner(loop_factory=library.loop_factory) as runner:
+        runner.run(body())

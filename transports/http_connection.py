@@ -1,0 +1,219 @@
+"""A connection to a server on asyncio: one exchange after another, each within its limits of time."""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+from .base import LARGE_UPLOAD, Cut, Timeouts
+from .faults import NO_ANSWER, Phase, broken_body, phrase, timed_out
+from .http_response import ResponseParser
+
+_MOST_WAITING: Final = 128 * 1024  # bytes of a body that nobody has read yet, before reading pauses
+_BLOCK: Final = 256 * 1024  # of a large upload
+_TICK_S: Final = 0.001  # the clock of a loop may tick in milliseconds
+
+
+class Connection(asyncio.Protocol):
+    """An open connection. ``answer`` is that of the exchange at hand.
+
+    What breaks an exchange, a limit of time included, is its ``cut`` and
+    closes the connection. ``forget`` is called when the connection is gone.
+    ``silent`` tells that the server has said nothing since the last request.
+    """
+
+    __slots__ = (
+        "_blocked", "_deadline", "_forget", "_limit_s", "_limits", "_loop", "_paused", "_phase", "_timer",
+        "_timer_at", "_total_at", "_transport", "_waiter", "_waiting", "answer", "cut", "idle_since", "lost",
+        "silent",
+    )  # fmt: skip
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, forget: Callable[["Connection"], object]) -> None:
+        self.answer = ResponseParser()
+        self.cut: Cut | None = None
+        self.idle_since = 0.0
+        self.lost = False
+        self.silent = True
+        self._loop = loop
+        self._forget = forget
+        self._transport: asyncio.Transport | None = None
+        self._waiting = 0  # bytes that are to be read
+        self._paused = False
+        self._blocked = False  # the server takes no more of the request at present
+        self._waiter: asyncio.Future[None] | None = None
+        self._limits = Timeouts()
+        self._phase: Phase = "first byte"
+        self._limit_s: float | None = None
+        self._deadline = self._total_at = self._timer_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent: none is under way, and both sides keep the connection."""
+        transport, answer = self._transport, self.answer
+        free = answer.keeps and answer.state in {"idle", "over"} and not self.lost
+        return free and transport is not None and not transport.is_closing()
+
+    async def ask(
+        self, head: bytes, blocks: Sequence[bytes], bodiless: bool, limits: Timeouts, total_at: float
+    ) -> None:
+        """Send a request and wait for the head of the answer, or for the cut.
+
+        ``blocks`` are the body, in order; ``bodiless`` says that the answer
+        will have none. ``total_at`` is the time of the loop at which
+        ``limits.total_s`` runs out. When the answer comes before all of the
+        request is sent, the rest of it is not sent.
+        """
+        self.cut, self.silent = None, True
+        self._limits, self._total_at = limits, total_at
+        answer = self.answer
+        answer.expect(bodiless)
+        sent = await self._send(head, blocks)
+        self._allow("first byte", limits.first_byte_s)
+        while self._is_unanswered():
+            await self._wait()
+        answer.keeps = answer.keeps and sent
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, as many as came; none at its end, good or bad."""
+        body = self.answer.body
+        if not body:
+            self._allow("idle", self._limits.idle_s)
+            while not body and self.answer.state == "body" and self.cut is None:
+                await self._wait()
+        data = body[0] if len(body) == 1 else b"".join(body)
+        self._emptied()
+        return data
+
+    def rest(self) -> None:
+        """The exchange is over, and what nobody read is gone; until the next the server is to be silent."""
+        self._emptied()
+        self.answer.state = "idle"
+        self.idle_since = self._loop.time()
+
+    def close(self) -> None:
+        """Close at once, whatever is under way."""
+        self.answer.keeps = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _emptied(self) -> None:
+        """The body as far as it came is done with."""
+        self.answer.body.clear()
+        self._waiting = 0
+        if self._paused:
+            self._paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    async def _send(self, head: bytes, blocks: Sequence[bytes]) -> bool:
+        """Whether all was sent; not when the answer or the end of the connection came first."""
+        transport = self._transport
+        if transport is None or self.lost or transport.is_closing():
+            self._break(Cut("read", NO_ANSWER))
+            return False
+        if sum(map(len, blocks)) <= LARGE_UPLOAD:
+            transport.writelines((head, *blocks))
+            return True
+        transport.write(head)
+        for block in blocks:
+            whole = memoryview(block)
+            for start in range(0, len(whole), _BLOCK):
+                self._allow("sending", self._limits.first_byte_s)
+                while self._blocked and self._is_unanswered():
+                    await self._wait()
+                if not self._is_unanswered():
+                    return False
+                transport.write(whole[start : start + _BLOCK])
+        return True
+
+    def _is_unanswered(self) -> bool:
+        return self.answer.state == "head" and self.cut is None
+
+    # One timer serves all waits: it is set anew only for an earlier time, and
+    # looks at the deadline of the day when it fires.
+
+    def _allow(self, phase: Phase, seconds: float | None) -> None:
+        """From now on, waiting is limited in this way."""
+        deadline = math.inf if seconds is None else self._loop.time() + seconds
+        if self._total_at < deadline:
+            deadline, phase, seconds = self._total_at, "total", self._limits.total_s
+        self._deadline, self._phase, self._limit_s = deadline, phase, seconds
+
+    async def _wait(self) -> None:
+        """Until something happens, be it what the caller waits for or not."""
+        if self._deadline < self._timer_at:
+            self._set_timer()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._look_at_deadline)
+
+    def _look_at_deadline(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        if self._waiter is None or self._waiter.done() or math.isinf(self._deadline):
+            return
+        if self._loop.time() + _TICK_S < self._deadline:
+            self._set_timer()
+        else:
+            self._break(timed_out(self._phase, self._limit_s))
+
+    def _break(self, cut: Cut) -> None:
+        self.cut = self.cut or cut
+        self.close()
+        self._wake()
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.silent = False
+        answer = self.answer
+        news = answer.feed(data)
+        if answer.fault:
+            self._break(Cut("read", answer.fault))
+        elif news:
+            self._waiting += len(data)
+            if self._waiting > _MOST_WAITING and answer.state == "body" and not self._paused:
+                self._paused = True
+                cast("asyncio.Transport", self._transport).pause_reading()
+            self._wake()
+        elif not answer.keeps and answer.state in {"idle", "over"}:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = None, math.inf
+        answer = self.answer
+        under_way = answer.state in {"head", "body"}
+        if exc is None:
+            answer.end()
+        if self.cut is None and under_way:
+            if exc is None:
+                self.cut = Cut("read", answer.fault) if answer.fault else None
+            else:
+                self.cut = Cut("read", phrase(exc)) if answer.state == "head" else broken_body(exc)
+        self._wake()
+        self._forget(self)
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._wake()

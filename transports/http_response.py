@@ -1,0 +1,206 @@
+"""HTTP/1.1 answers out of the bytes of a connection, parsed by httptools (llhttp, as in Node).
+
+No I/O happens here: bytes go in, and what they say can be looked at.
+
+llhttp decides what is HTTP, at its strictest: a bare LF, a folded header,
+blanks around a name or a size, two lengths of any kind are errors. Added
+here is what it leaves open:
+
+* A head is bounded in bytes, in lines, and in the bytes of a line, and is
+  given to the parser when it is whole, so that its cost is linear however it
+  is cut. Interim answers (1xx) count towards the same bound.
+* Only HTTP/1.0 and 1.1 are spoken, a status has at least 100, and the only
+  transfer coding is ``chunked``.
+* What comes in a body without being of the body (chunk extensions, trailers)
+  is bounded, give or take one read.
+* A body without a length ends with the connection.
+* After the answer the server has nothing to say. If it speaks, the connection
+  is not to be used again.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final, Literal
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from .faults import ENDED_EARLY, NO_ANSWER, NOT_HTTP
+
+_LONGEST_LINE: Final = 64 * 1024  # of a head; the other transports have the same
+_LARGEST_HEAD: Final = 256 * 1024
+_MOST_FIELDS: Final = 128  # aiohttp has the same
+_MOST_BARREN: Final = 64 * 1024  # bytes in a row within a body that are not of it
+_HEAD_END: Final = b"\r\n\r\n"
+_START: Final = b"HTTP/1."
+_SWITCHING: Final = 101  # the one status below 200 that is the last word
+
+State = Literal["idle", "head", "body", "over"]
+
+
+class _UnwantedError(Exception):
+    """The parser is to stop: another answer begins, or this one is not acceptable."""
+
+
+@lru_cache(maxsize=1024)
+def _field_name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+class ResponseParser:
+    """The answers of one connection, one after another.
+
+    ``status`` and ``headers`` are there once ``state`` is past ``head``.
+    ``body`` gathers what came of the body; it is the caller's to empty.
+    ``fault`` says what is wrong with the answer, in words fit for a ``Cut``;
+    after it, nothing more is taken in. ``keeps`` tells, when the answer is
+    over, that the connection can be used again.
+    """
+
+    __slots__ = (
+        "_barren", "_bodiless", "_head", "_head_size", "_interim", "_llhttp", "_until_close",
+        "body", "fault", "headers", "keeps", "state", "status",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.state: State = "idle"
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body: list[bytes] = []
+        self.fault = ""
+        self.keeps = True
+        self._bodiless = False
+        self._until_close = False
+        self._head = bytearray()  # what came of a head that is not whole
+        self._head_size = 0  # of all heads of this answer
+        self._interim = False  # the last head was not of the answer itself
+        self._barren = 0
+        self._llhttp = HttpResponseParser(self)
+
+    @property
+    def on_body(self) -> Callable[[bytes], None]:
+        # Looked up once, when the parser is made: a list's own append takes in the body.
+        return self.body.append
+
+    def expect(self, bodiless: bool) -> None:
+        """A request was sent; the answer to HEAD, say, has a length and yet no body."""
+        self.state, self.status, self.headers = "head", 0, {}
+        self._bodiless, self._head_size, self._barren = bodiless, 0, 0
+
+    def feed(self, data: bytes) -> bool:
+        """Take in what came; true if that is more than part of a head, or nothing of the body."""
+        if self.fault:
+            return False
+        if self.state == "body":
+            return self._take_body(data)
+        if self.state == "head":
+            return self._take_head(data)
+        self.keeps = False
+        return False
+
+    def end(self) -> None:
+        """The server closed the connection, in peace."""
+        self.keeps = False
+        if self.state == "body" and self._until_close:
+            self.state = "over"
+        elif self.state == "body":
+            self.fault = self.fault or ENDED_EARLY
+        elif self.state == "head":
+            self.fault = self.fault or NO_ANSWER
+
+    def _fail(self, fault: str) -> bool:
+        self.fault, self.keeps = fault, False
+        return True
+
+    def _take_head(self, data: bytes) -> bool:
+        while data and self.state == "head":
+            searched = 0
+            if self._head:
+                searched = max(len(self._head) - len(_HEAD_END) + 1, 0)
+                self._head += data
+                end = self._head.find(_HEAD_END, searched)
+            else:
+                end = data.find(_HEAD_END)
+                if end < 0:
+                    self._head += data
+            if end < 0:
+                return not self._may_become_a_head() and self._fail(NOT_HTTP)
+            if self._head:
+                data = bytes(self._head)
+                self._head.clear()
+            end += len(_HEAD_END)
+            if not self._parse_head(data[:end]):
+                self.status, self.headers = 0, {}
+                return self._fail(NOT_HTTP)
+            data = data[end:]
+        if data and self.state == "body":
+            self._take_body(data)
+        elif data:
+            self.keeps = False
+        return self.state != "head"
+
+    def _may_become_a_head(self) -> bool:
+        size = len(self._head)
+        return self._head_size + size <= _LARGEST_HEAD and self._head[: len(_START)] == _START[:size]
+
+    def _parse_head(self, head: bytes) -> bool:
+        self._head_size += len(head)
+        if (
+            self._head_size > _LARGEST_HEAD
+            or not head.startswith(_START)
+            or head.count(b"\n") > _MOST_FIELDS + 2  # the status line and the blank one
+            or (len(head) > _LONGEST_LINE and max(map(len, head.split(b"\n"))) > _LONGEST_LINE)
+        ):
+            return False
+        self._interim = False
+        try:
+            self._llhttp.feed_data(head)
+        except (HttpParserError, HttpParserUpgrade):
+            return self.state == "over"  # of 101, behind which there is no HTTP
+        return self._interim or self.state != "head"
+
+    def _take_body(self, data: bytes) -> bool:
+        pieces = len(self.body)
+        try:
+            self._llhttp.feed_data(data)
+        except HttpParserError:
+            self.keeps = False
+            if self.state != "over":
+                return self._fail(ENDED_EARLY)
+        if len(self.body) > pieces or self.state == "over":
+            self._barren = 0
+            return True
+        self._barren += len(data)
+        return self._barren > _MOST_BARREN and self._fail(ENDED_EARLY)
+
+    # What llhttp calls; an exception stops it.
+
+    def on_message_begin(self) -> None:
+        if self.state != "head":
+            raise _UnwantedError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.state == "head":  # and not a trailer
+            key, text = _field_name(name), value.decode("latin-1").strip()
+            self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        status, coding = self._llhttp.get_status_code(), self.headers.get("transfer-encoding")
+        has_end = coding is not None or "content-length" in self.headers
+        self._interim = 100 <= status < 200 and status != _SWITCHING
+        if (
+            status < 100
+            or (self._interim and has_end)
+            or (coding is not None and coding.lower() != "chunked")
+        ):
+            raise _UnwantedError
+        if self._interim:
+            self.headers = {}
+        else:
+            self.status = status
+            self.keeps = self._llhttp.should_keep_alive() and not self._bodiless and status != _SWITCHING
+            self._until_close = not has_end
+            self.state = "over" if self._bodiless else "body"
+
+    def on_message_complete(self) -> None:
+        if self.state == "body":
+            self.state = "over"
