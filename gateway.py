@@ -165,8 +165,14 @@ class Gateway:
     What goes to a server and comes back is told to ``sink``, if there is one.
     """
 
-    def __init__(self, config: settings.Config, sink: transports.Sink | None = None) -> None:
+    def __init__(
+        self,
+        config: settings.Config,
+        sink: transports.Sink | None = None,
+        transport: uplinks.TransportName = "aiohttp",
+    ) -> None:
         self._sink = sink
+        self._transport: uplinks.TransportName = transport
         self._replay: transports.AsyncReplayTransport | None = None
         self.metrics = Metrics(config.labels)
         self._fleet = fleet.Fleet()
@@ -195,7 +201,7 @@ class Gateway:
 
     async def connected(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs, requests go to the servers."""
-        async with uplinks.connections(self.config.network) as self._connect:
+        async with uplinks.connections(self.config.network, self._transport) as self._connect:
             yield
 
     def replaying(self, replay: transports.AsyncReplayTransport) -> None:
@@ -813,12 +819,14 @@ def application(
     config: settings.Config,
     replay: transports.AsyncReplayTransport | None = None,
     sink: transports.Sink | None = None,
+    transport: uplinks.TransportName = "aiohttp",
 ) -> web.Application:
     """The gateway as an aiohttp application; with ``replay`` it talks to no server.
 
-    With a ``sink``, every exchange with a server is recorded.
+    With a ``sink``, every exchange with a server is recorded. ``transport``
+    is the library that asks the servers.
     """
-    gateway = Gateway(config, sink)
+    gateway = Gateway(config, sink, transport)
     app = web.Application(
         middlewares=[_observing(gateway), _shield, _guarding(gateway)], client_max_size=config.request_limit
     )

@@ -81,7 +81,7 @@ def bifrost_vllm_recordings(request: pytest.FixtureRequest) -> "Recordings":
         )
     loaded = request.config.stash.setdefault(_LOADED, {})
     if paths not in loaded:
-        loaded[paths] = _transports().Recordings.load(*paths)
+        loaded[paths] = _transports().Recordings.load(*paths).newest()
     return loaded[paths]
 
 

@@ -2,20 +2,24 @@
 
 ``pass``: aiohttp's server and client, tuned: no middlewares, no access log, no
 cookies, no limit of connections, no timeouts, addresses made once. ``parse``:
-the same, and every JSON document goes through ``msgspec`` both ways.
+the same, and every JSON document goes through ``msgspec`` both ways. ``lean``:
+aiohttp's server over our own transport on httptools, passing on.
 
-Run as ``python -m bench.floors {pass,parse} UPSTREAM``; prints its port.
+Run as ``python -m bench.floors {pass,parse,lean} UPSTREAM``; prints its port.
 """
 
 import asyncio
 import sys
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
 
 import aiohttp
 import msgspec
 import uvloop
 from aiohttp import web
 from yarl import URL
+
+from transports import ConnectionPool, Endpoint, HttptoolsTransport
 
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -78,7 +82,43 @@ class Floor:
         return response
 
 
+class _Body(NamedTuple):
+    content_type: str
+    data: bytes
+    rest: tuple[bytes, ...] = ()
+
+
+class _Plan(NamedTuple):
+    method: str
+    path: str
+    body: _Body
+
+
+class LeanFloor:
+    def __init__(self, upstream: str, pool: ConnectionPool) -> None:
+        self._transport = HttptoolsTransport(pool, Endpoint(upstream))
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.read()
+        plan = _Plan(request.method, request.path, _Body("application/json", body))
+        async with self._transport.stream(plan) as (head, pieces):
+            headers = {name: head.headers[name] for name in _KEPT if name in head.headers}
+            if not headers.get("content-type", "").startswith("text/event-stream"):
+                data = b"".join([piece.data async for piece in pieces])
+                return web.Response(status=head.status, body=data, headers=headers)
+            response = web.StreamResponse(status=head.status, headers=headers)
+            await response.prepare(request)
+            async for piece in pieces:
+                await response.write(piece.data)
+            await response.write_eof()
+            return response
+
+
 async def serve(kind: str, upstream: str) -> None:
+    if kind == "lean":
+        async with ConnectionPool() as pool:
+            await _listen(LeanFloor(upstream, pool).handle)
+        return
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(
         connector=connector,
@@ -87,10 +127,14 @@ async def serve(kind: str, upstream: str) -> None:
         timeout=aiohttp.ClientTimeout(total=None),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
     ) as session:
-        server = web.Server(Floor(upstream, kind == "parse", session).handle, access_log=None)
-        listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, backlog=1024)
-        print(f"listening on port {listener.sockets[0].getsockname()[1]}", flush=True)
-        await listener.serve_forever()
+        await _listen(Floor(upstream, kind == "parse", session).handle)
+
+
+async def _listen(handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+    server = web.Server(handle, access_log=None)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0, backlog=1024)
+    print(f"listening on port {listener.sockets[0].getsockname()[1]}", flush=True)
+    await listener.serve_forever()
 
 
 if __name__ == "__main__":

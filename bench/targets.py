@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).parents[1]
 DIRECT: Final = "direct"
 FLOOR: Final = "floor: aiohttp, passes on"
 PARSING: Final = "floor: aiohttp, parses"
+LEAN_FLOOR: Final = "floor: aiohttp over httptools"
 GATEWAY: Final = "gateway, aiohttp"
 LEAN: Final = "gateway, httptools"
 LITELLM: Final = "litellm"
@@ -99,6 +100,7 @@ def _wait_for(process: Process, url: str) -> None:
 OURS: Final[dict[str, Start]] = {
     FLOOR: _floor("pass"),
     PARSING: _floor("parse"),
+    LEAN_FLOOR: _floor("lean"),
     GATEWAY: _gateway("aiohttp"),
     LEAN: _gateway("httptools"),
 }

@@ -84,7 +84,7 @@ REFUSALS: Final = (
     Scenario("side_unknown", client(truncation_side="middle"), refused("literal_error"), ONLY),
     Scenario(
         "image_to_a_text_model",
-        client([{"text": {"content": [{"type": "text", "text": "42"}]}}]),
+        client([{"content": [{"type": "text", "text": "42"}]}]),
         refused("not supported for Bert"),
         ONLY,
     ),

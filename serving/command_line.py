@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import importlib
+import importlib.util
 import ipaddress
 import logging
 import os
@@ -16,7 +17,8 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from aiohttp import web
 
-from .layers import check, comparison, secrets, settings, translate, transports
+from .layers import check, comparison, confidential, settings, translate, transports
+from .uplink import TransportName
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
 access: Final = logging.getLogger("bifrost_vllm.access")
@@ -38,6 +40,7 @@ class MakeApplication(Protocol):
         config: settings.Config,
         replay: transports.AsyncReplayTransport | None = None,
         sink: transports.Sink | None = None,
+        transport: TransportName = "aiohttp",
     ) -> web.Application: ...
 
 
@@ -92,7 +95,7 @@ def _serve(program: Program, options: argparse.Namespace) -> int:
     if options.workers > 1:
         return _serve_in_processes(program, make, options)
     with writer or nullcontext(), asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-        return runner.run(_run(program, make, source, options))
+        return runner.run(_run(program, make, source, options, writer))
 
 
 def _application(
@@ -110,7 +113,13 @@ def _application(
             faults=options.fault,
             idle_s=config.network.stream_idle_timeout_s,
         )
-    return program.application(config, replay, writer)
+    return program.application(config, replay, writer, _transport(options.transport))
+
+
+def _transport(asked: str) -> TransportName:
+    if asked == "auto":
+        return "httptools" if importlib.util.find_spec("httptools") else "aiohttp"
+    return "httptools" if asked == "httptools" else "aiohttp"
 
 
 def _serve_in_processes(
@@ -139,7 +148,11 @@ async def _worker(program: Program, make: Callable[[], web.Application], file: P
 
 
 async def _run(
-    program: Program, make: Callable[[], web.Application], source: str, options: argparse.Namespace
+    program: Program,
+    make: Callable[[], web.Application],
+    source: str,
+    options: argparse.Namespace,
+    writer: transports.CassetteWriter | None,
 ) -> int:
     stop = asyncio.Event()
     app = make()
@@ -148,7 +161,7 @@ async def _run(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         if options.config is not None:
-            loop.add_signal_handler(signal.SIGHUP, _reread, program, app, options.config)
+            loop.add_signal_handler(signal.SIGHUP, _reread, program, app, options.config, writer)
     async with AsyncExitStack() as running:
         try:
             bound = await running.enter_async_context(program.listening(app, options.host, options.port))
@@ -160,12 +173,16 @@ async def _run(
     return 0
 
 
-def _reread(program: Program, app: web.Application, file: Path) -> None:
+def _reread(
+    program: Program, app: web.Application, file: Path, writer: transports.CassetteWriter | None
+) -> None:
     """Read the configuration again; a bad one changes nothing."""
     config = configuration(file)
     if config is None:
         log.error("the configuration was not reloaded")
     else:
+        if writer is not None:
+            writer.learn(confidential.texts(config))
         program.reconfigure(app, config)
         log.info("the configuration was reloaded: %s", _counted(config.keys, "key"))
 
@@ -188,7 +205,9 @@ def _recordings(options: argparse.Namespace) -> transports.Recordings | None:
 def _writer(options: argparse.Namespace, config: settings.Config) -> transports.CassetteWriter:
     limits = transports.Limits(sample=options.record_sample, total_bytes=options.record_max_mb * _MB)
     try:
-        return transports.CassetteWriter(options.record, options.record_redact, secrets.of(config), limits)
+        return transports.CassetteWriter(
+            options.record, options.record_redact, confidential.texts(config), limits
+        )
     except OSError as error:
         raise UnusableError(f"{options.record}: {error.strerror}") from error
 
@@ -335,6 +354,12 @@ def _arguments() -> argparse.ArgumentParser:
         type=_positive,
         metavar="N",
         help="processes, by gunicorn (default: %(default)s)",
+    )
+    serve.add_argument(
+        "--transport",
+        choices=["auto", "aiohttp", "httptools"],
+        default="auto",
+        help="what asks the servers; auto is httptools where the extra 'fast' is installed",
     )
     serve.add_argument(
         "--allow-unauthenticated", action="store_true", help="allow addresses other than loopback"

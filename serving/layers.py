@@ -6,21 +6,21 @@ if TYPE_CHECKING or __package__ == "serving":  # in a checkout
     import translate
     import transports
     from comparison import command as comparison
-    from routing import access_log, attempts, check, fleet, limits, metrics, secrets, settings
+    from routing import access_log, attempts, check, confidential, fleet, limits, metrics, settings
 else:  # installed
     from .. import translate, transports
     from ..comparison import command as comparison
-    from ..routing import access_log, attempts, check, fleet, limits, metrics, secrets, settings
+    from ..routing import access_log, attempts, check, confidential, fleet, limits, metrics, settings
 
 __all__ = [
     "access_log",
     "attempts",
     "check",
     "comparison",
+    "confidential",
     "fleet",
     "limits",
     "metrics",
-    "secrets",
     "settings",
     "translate",
     "transports",

@@ -35,7 +35,7 @@ def extra_fields(
         "latency": latency,
         "chunk_index": chunk_index,
     }
-    if ledger := translation_notes(notes):
+    if notes and (ledger := translation_notes(notes)):
         fields["translation_notes"] = ledger
     return fields
 

@@ -13,6 +13,11 @@ from .errors import invalid
 from .parameters import without
 from .plan import Failure, Note
 
+_UNTOUCHED: Final = (
+    "user",
+    "system",
+    "developer",
+)  # whose messages, when they are text, are sent as they are
 _FOREIGN_PART_KEYS: Final = ("cache_control", "citations")
 _LONGEST_CALL_ID: Final = 64
 _SIGNATURE: Final = "_ts_"
@@ -27,6 +32,9 @@ def history(messages: object, notes: list[Note]) -> list[object] | Failure:
         return invalid("messages is required for chat completion", "messages")
     out: list[object] = []
     for index, item in enumerate(items):
+        if isinstance(item, dict) and isinstance(item.get("content"), str) and item.get("role") in _UNTOUCHED:
+            out.append(item)
+            continue
         place = f"messages[{index}]"
         message = documents.as_object(item)
         if message is None:

@@ -48,6 +48,11 @@ _FOREIGN_TOOL_KEYS: Final = (
 )  # fmt: skip
 """Anthropic's and MCP's additions to a tool definition."""
 
+_RULED: Final = frozenset(
+    {"extra_body", "extra_params", "max_tokens", "stream_options", *_REASONING, *_TOOLS, *_GUIDED, *_DROPPED}
+)
+"""The parameters that have a rule; a request without any of them goes out as it is."""
+
 _DEEPEST_OVERLAY: Final = 32
 _DEFAULT_BUDGET_BASE: Final = 4096
 
@@ -59,6 +64,8 @@ def chat_fields(
 
     The order is that of ``params``; the fields that streaming needs come last.
     """
+    if _RULED.isdisjoint(params) and not any(map(_unsayable, params.values())):
+        return _streamed(params, dict(params), streaming, notes)
     given = merged(params, notes)
     if not isinstance(given, Failure) and structured_outputs == "native":
         given = _modernised(given, notes)
@@ -157,6 +164,8 @@ def _unsayable(value: object) -> str:
     """Why a parameter cannot be sent; empty when it can."""
     if value is None:
         return "null"
+    if not isinstance(value, float):
+        return ""
     return "not a finite number, for which JSON has no spelling" if documents.is_non_finite(value) else ""
 
 
@@ -193,7 +202,7 @@ def _max_tokens(given: Fields, fields: Fields, notes: list[Note]) -> None:
         notes.append(Note("max_tokens", "renamed", "max_completion_tokens"))
 
 
-def _streamed(given: Fields, fields: Fields, streaming: bool, notes: list[Note]) -> Fields | Failure:
+def _streamed(given: Document, fields: Fields, streaming: bool, notes: list[Note]) -> Fields | Failure:
     """vLLM sends usage on a stream only when asked, and refuses the question elsewhere."""
     options = given.get("stream_options")
     if not streaming:

@@ -1,7 +1,5 @@
 """What every whole reply must pass before an operation reads it."""
 
-from collections.abc import Mapping
-
 from . import documents, errors
 from .plan import Failure, ReplyLike
 from .types import Document
@@ -19,14 +17,16 @@ def value_of(reply: ReplyLike, expected: str) -> object | Failure:
     value = documents.decode(reply.body)
     if isinstance(value, documents.Malformed):
         return _not_json(reply, value)
-    failure = errors.from_document(value, expected) if isinstance(value, Mapping) else None
+    if not isinstance(value, dict):
+        return value
+    failure = errors.from_document(value, expected)
     return value if failure is None else failure
 
 
 def document_of(reply: ReplyLike, expected: str) -> Document | Failure:
     """The same, where only an object will do."""
     value = value_of(reply, expected)
-    if isinstance(value, Mapping | Failure):
+    if isinstance(value, (dict, Failure)):
         return value
     return errors.unreadable(f"expected an object, got {documents.type_name(value)}")
 

@@ -47,6 +47,10 @@ class CassetteStore:
         self._bytes_left = total_bytes - sum(file.stat().st_size for file in present)
         self._files_left = files - sum(file.suffix == ".yaml" for file in present)
 
+    def learn(self, secrets: Sequence[str]) -> None:
+        """From now on, these are secrets, too."""
+        self._secrets.add(secrets)
+
     def write(self, recording: Recording, label: str, started: float) -> Stored:
         """Keep a recording of a request that began at ``started``, in seconds since 1970."""
         headers = kept_headers(recording.headers, self._secrets)

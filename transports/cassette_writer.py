@@ -2,7 +2,8 @@
 
 To write YAML and to look for secrets takes longer than to pass a request on.
 In a thread it would hold the interpreter's lock, and with it every request;
-so a thread does no more here than to hand exchanges to another process.
+so a thread does no more here than to hand exchanges to another process, many
+at a time where there are many.
 """
 
 import logging
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _SAID_ONCE: Final[Mapping[Outcome, str]] = {
 _KEPT_REQUEST_HEADERS: Final = frozenset({"accept", "content-type"})
 _WRITE: Final = f"from {__package__}.cassette_writer import write_what_comes; write_what_comes()"
 _OVERHEAD: Final = 1024  # bytes of an exchange that waits, beside its bodies
+_GATHERING_S: Final = 0.05
 _PATIENCE_S: Final = 10.0
 _MIB: Final = 1024 * 1024
 
@@ -84,10 +86,12 @@ class CassetteWriter:
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
         self._tally: Counter[Outcome] = Counter()
-        self._waiting: deque[tuple[Exchange, int]] = deque()
-        self._waiting_bytes = 0
-        self._changed = threading.Condition()
-        self._closing = False
+        self._waiting: list[Exchange] = []
+        self._learned: list[str] = []
+        self._unwritten_bytes = 0
+        self._lock = threading.Lock()
+        self._something_waits = threading.Event()
+        self._closing = threading.Event()
         self._ended: Outcome | None = None  # why nothing more is wanted
         # Through the pipe, where nobody can list them, go the secrets, too.
         settings = self._folder, tuple(rules), tuple(secrets), self._limits.total_bytes, self._limits.files
@@ -112,7 +116,7 @@ class CassetteWriter:
     @property
     def tally(self) -> Mapping[Outcome, int]:
         """What became of the exchanges so far."""
-        with self._changed:
+        with self._lock:
             return dict(self._tally)
 
     def wants(self, plan: PlanLike) -> int:
@@ -130,31 +134,35 @@ class CassetteWriter:
 
     def put(self, exchange: Exchange) -> None:
         """Have an exchange written, soon."""
-        size = _OVERHEAD + _body_size(exchange.plan) + sum(len(piece.data) for piece in exchange.pieces)
-        with self._changed:
-            fits = self._waiting_bytes + size <= self._limits.queue_bytes
+        size = _size(exchange)
+        with self._lock:
+            fits = self._unwritten_bytes + size <= self._limits.queue_bytes
             if fits:
-                self._waiting.append((exchange, size))
-                self._waiting_bytes += size
-                self._changed.notify_all()
+                self._waiting.append(exchange)
+                self._unwritten_bytes += size
+                self._something_waits.set()
         if not fits:
             self._count("queue full")
+
+    def learn(self, secrets: Sequence[str]) -> None:
+        """From now on, these are secrets, too."""
+        with self._lock:
+            self._learned += secrets
 
     def outgrown(self) -> None:
         self._count("too large")
 
     def close(self) -> None:
         """Wait until everything is written, for some seconds at most, and tell in the log what was not."""
-        with self._changed:
-            if self._closing:
-                return
-            self._closing = True
-            self._changed.notify_all()
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._something_waits.set()
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
             self._process.kill()
             self._thread.join()
-        with self._changed:
+        with self._lock:
             told = [f"{number} {outcome}" for outcome, number in self._tally.items()]
         log.info("exchanges for %s: %s", self._folder, ", ".join(told) or "none")
 
@@ -162,39 +170,49 @@ class CassetteWriter:
         with self._process as process:
             with suppress(OSError):  # the process is gone, as the first exchange will tell
                 pickle.dump(settings, process.stdin)
-            while exchange := self._next():
-                self._count(*self._written(exchange))
+            while exchanges := self._next():
+                for outcome, detail in self._written(exchanges):
+                    self._count(outcome, detail)
+                with self._lock:
+                    self._unwritten_bytes -= sum(map(_size, exchanges))
             with suppress(OSError):
                 process.stdin.close()
 
-    def _written(self, exchange: Exchange) -> tuple[Outcome, str]:
-        outcome: Outcome
+    def _written(self, exchanges: Sequence[Exchange]) -> Sequence[tuple[Outcome, str]]:
+        recordings: list[tuple[Recording, str, float]] = []
+        outcomes: list[tuple[Outcome, str]] = []
+        for exchange in exchanges:
+            try:
+                recordings.append((_recording_of(exchange), exchange.label, exchange.started))
+            except Exception as error:  # a transport gave what is no exchange
+                outcomes.append(("error", type(error).__name__))
         try:
-            message = pickle.dumps((_recording_of(exchange), exchange.label, exchange.started))
-            self._process.stdin.write(message)
+            with self._lock:
+                learned, self._learned = self._learned, []
+            pickle.dump((learned, recordings), self._process.stdin)
             self._process.stdin.flush()
-            outcome, detail = pickle.load(self._process.stdout)  # noqa: S301 - from our own process
+            answers: list[tuple[Outcome, str]] = pickle.load(self._process.stdout)  # noqa: S301 - our own
+            outcomes += answers
         except (EOFError, OSError, pickle.UnpicklingError):
-            self._ended = outcome = "error"
-            detail = "the writing process is gone"
-        except Exception as error:  # a transport gave what is no exchange
-            outcome, detail = "error", type(error).__name__
-        if outcome == "limit reached":
-            self._ended = outcome
-        return outcome, detail
+            self._ended = "error"
+            outcomes.extend(("error", "the writing process is gone") for _ in recordings)
+        if ("limit reached", "") in outcomes:
+            self._ended = "limit reached"
+        return outcomes
 
-    def _next(self) -> Exchange | None:
-        """The next exchange, when there is one; none when there will be none."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            if not self._waiting:
-                return None
-            exchange, size = self._waiting.popleft()
-            self._waiting_bytes -= size
-            return exchange
+    def _next(self) -> Sequence[Exchange]:
+        """The exchanges that wait, as soon as there are some; none when there will be none."""
+        self._something_waits.wait()
+        # A thread that wakes for each exchange costs the requests more than the writing.
+        self._closing.wait(_GATHERING_S)
+        with self._lock:
+            exchanges, self._waiting = self._waiting, []
+            if not self._closing.is_set():
+                self._something_waits.clear()
+        return exchanges
 
     def _count(self, outcome: Outcome, detail: str = "") -> None:
-        with self._changed:
+        with self._lock:
             self._tally[outcome] += 1
             first = self._tally[outcome] == 1
         if first and outcome in _SAID_ONCE:
@@ -205,12 +223,15 @@ class CassetteWriter:
 def write_what_comes() -> None:
     """The other process: store what comes through the pipe, until that ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform != "win32":
+        os.nice(10)  # requests come first
     source, answers = sys.stdin.buffer, sys.stdout.buffer
     with suppress(EOFError, OSError, pickle.UnpicklingError):  # the process that started this one is gone
         store = CassetteStore(*pickle.load(source))  # noqa: S301 - from that process
         while True:
-            recording, label, started = pickle.load(source)  # noqa: S301
-            pickle.dump(_stored(store, recording, label, started), answers)
+            learned, recordings = pickle.load(source)  # noqa: S301
+            store.learn(learned)
+            pickle.dump([_stored(store, *recording) for recording in recordings], answers)
             answers.flush()
 
 
@@ -242,6 +263,10 @@ def _recording_of(exchange: Exchange) -> Recording:
         cut=cut,
         cut_ms=cut_ms if cut else 0,
     )
+
+
+def _size(exchange: Exchange) -> int:
+    return _OVERHEAD + _body_size(exchange.plan) + sum(len(piece.data) for piece in exchange.pieces)
 
 
 def _body_size(plan: PlanLike) -> int:

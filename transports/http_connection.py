@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         return data
 
     def rest(self) -> None:
-        """The exchange is over, and what nobody read is gone; until the next the server is to be silent."""
+        """The exchange is over: what nobody read is gone, and the server is to be silent until the next."""
         self._emptied()
         self.answer.state = "idle"
         self.idle_since = self._loop.time()

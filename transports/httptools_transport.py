@@ -79,21 +79,8 @@ class HttptoolsTransport:
             return Reply(0, {}, b"", _ms_since(started), answer)
         head = answer.connection.answer
         status, headers = head.status, head.headers
-        pieces = _Pieces(answer, started)
-        parts: list[bytes] = []
-        size, limit, cut = 0, self._endpoint.reply_limit, None
-        try:
-            async for piece in pieces:
-                parts.append(piece.data)
-                size += len(piece.data)
-                cut = piece.cut
-                if size > limit:
-                    cut = too_large(limit)
-                    break
-        finally:
-            pieces.close()
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return Reply(status, headers, body[:limit], _ms_since(started), cut)
+        body, cut = await _Pieces(answer, started).whole(self._endpoint.reply_limit)
+        return Reply(status, headers, body, _ms_since(started), cut)
 
     def stream(self, plan: PlanLike) -> "_Streaming":
         """The answer as it comes. Leaving the context before its end closes the connection."""
@@ -246,6 +233,22 @@ class _Pieces(AsyncIterator[Piece]):
             if cut is None:
                 raise StopAsyncIteration
         return Piece(data, _ms_since(self._started), cut)
+
+    async def whole(self, limit: int) -> tuple[bytes, Cut | None]:
+        """All of the body, or its first ``limit`` bytes, and how it broke off."""
+        parts: list[bytes] = []
+        size, cut = 0, None
+        try:
+            while size <= limit and (data := await self._next()):
+                parts.append(data)
+                size += len(data)
+            cut = too_large(limit) if size > limit else self._connection.cut
+        except UndecodableError as error:
+            cut = Cut("read", str(error))
+        finally:
+            self.close()
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        return body[:limit], cut
 
     async def finish(self) -> None:
         """Read what is left, if it is little and comes soon, so that the connection can be used again."""

@@ -235,12 +235,15 @@ class Secrets:
     __slots__ = ("_needles",)
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        needles: set[bytes] = set()
+        self._needles: set[bytes] = set()
+        self.add(values)
+
+    def add(self, values: Iterable[str]) -> None:
+        """From now on, find these, too."""
         for value in values:
             if len(value) >= _SHORTEST_SECRET:
                 secret = value.encode(errors="replace")
-                needles |= {secret, quote(secret, safe="").encode(), *_as_base64(secret)}
-        self._needles = tuple(needles)
+                self._needles |= {secret, quote(secret, safe="").encode(), *_as_base64(secret)}
 
     def __repr__(self) -> str:
         return f"Secrets({len(self._needles)} spellings)"

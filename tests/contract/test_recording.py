@@ -159,6 +159,14 @@ def test_an_exchange_with_a_secret_is_refused_and_told_of_once(
     assert len(Recordings.load(tmp_path)) == 1
 
 
+def test_secrets_can_be_learned(tmp_path: Path) -> None:
+    with recorded(tmp_path) as writer:
+        writer.learn(["sk-new-1"])
+        for text in ("sk-new-1", KEY, "sk-new-2"):
+            writer.put(exchange()._replace(pieces=(Piece(text.encode(), 1),)))
+    assert writer.tally == {"holds a secret": 2, "written": 1}
+
+
 def test_what_is_too_large_is_not_wanted(tmp_path: Path) -> None:
     with recorded(tmp_path, limits=Limits(exchange_bytes=20)) as writer:
         assert POST.body is not None
@@ -201,12 +209,19 @@ def test_what_cannot_be_written_is_counted(tmp_path: Path, caplog: pytest.LogCap
     (tmp_path / "models").write_text("in the way")
     with recorded(tmp_path) as writer:
         writer.put(exchange())
-        writer.put(exchange(status=0))  # neither an answer nor a cut: no transport should
         writer.put(exchange()._replace(label="other"))
-    assert writer.tally == {"error": 2, "written": 1}
+    assert writer.tally == {"error": 1, "written": 1}
     assert caplog.messages[0] == (
         "not recorded: it cannot be written: File exists; more of this kind will only be counted"
     )
+
+
+def test_what_is_no_exchange_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with recorded(tmp_path) as writer:
+        writer.put(exchange(status=0))  # neither an answer nor a cut: no transport should
+        writer.put(exchange())
+    assert writer.tally == {"error": 1, "written": 1}
+    assert "it cannot be written: ValueError;" in caplog.messages[0]
 
 
 def test_without_its_process_nothing_is_recorded_and_nothing_hangs(tmp_path: Path) -> None:

@@ -216,6 +216,29 @@ NOWHERE = {
         }
     }
 }
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal here")
+def test_keys_that_come_with_a_new_configuration_are_not_recorded(
+    upstream: Upstream, http: requests.Session, tmp_path: Path
+) -> None:
+    key = {"name": "k", "models": ["*"], "vllm_key_config": {"url": upstream.url}}
+    file = config_file(tmp_path, {"providers": {"vllm": {"keys": [key]}}})
+    told = {"error": {"message": "bad key sk-canary-9", "code": 401}}
+    upstream.answers(reply(COMPLETION), reply(told, 401))
+    with started("--config", file, "--port", "0", "--record", str(tmp_path / "cassettes")) as process:
+        url, _ = ready(process)
+        http.post(f"{url}/v1/chat/completions", json=ASK)
+        config_file(tmp_path, {"providers": {"vllm": {"keys": [{**key, "value": "sk-canary-9"}]}}})
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        assert "the configuration was reloaded" in process.stderr.readline()
+        http.post(f"{url}/v1/chat/completions", json=ASK)
+        process.terminate()
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert errors.splitlines()[-1].endswith(": 1 written, 1 holds a secret")
+
+
 RECORD = ["--record", "/nowhere"]
 NONSENSE: dict[str, tuple[list[str], str]] = {
     "recording a replay": (RECORD, "--record wants a server to record: give --config, and no --replay"),

@@ -11,7 +11,7 @@ import openai
 import pytest
 import requests
 
-from routing import secrets
+from routing import confidential
 from routing.config import Config, Key
 from tests.e2e.conftest import Serve
 from tests.e2e.loopback import (
@@ -138,7 +138,7 @@ def test_a_session_is_recorded_and_plays_the_same(serve: Serve, upstream: Upstre
         reply(COMPLETION),
         reply(other),
     )
-    with CassetteWriter(tmp_path, secrets=secrets.of(config(upstream.url))) as writer:
+    with CassetteWriter(tmp_path, secrets=confidential.texts(config(upstream.url))) as writer:
         live = session(serve(config(upstream.url), sink=writer))
         upstream.request(6).left.wait()
     assert writer.tally == {"written": 10}

@@ -161,7 +161,7 @@ def test_what_was_sent_and_received_comes_along_when_asked(
 
 
 def test_a_recorded_chat_answers(serve: Serve, http: requests.Session) -> None:
-    url = serve(gateway.RECORDED, Recordings.load(gateway.BUNDLED))
+    url = serve(gateway.RECORDED, Recordings.load(gateway.BUNDLED).newest())
     ask = {"model": "vllm/tiny/chat", "temperature": 0, "input": "Hello"}
     whole = http.post(f"{url}/v1/responses", json=ask).json()
     streamed = accumulated(

@@ -17,7 +17,8 @@ from routing import config
 from tests.e2e.conftest import Serve
 from transports import Recordings
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 TRIED = re.findall(r"^\$ (curl .*?[}'\]][^\n]*)\n((?!    ).*?)^```$", README, re.DOTALL | re.MULTILINE)
 PROGRAMS: list[str] = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 ADDRESS = "http://127.0.0.1:8080"
@@ -25,27 +26,35 @@ ADDRESS = "http://127.0.0.1:8080"
 
 @pytest.fixture
 def bundled(serve: Serve) -> str:
-    return serve(gateway.RECORDED, Recordings.load(gateway.BUNDLED))
+    return serve(gateway.RECORDED, Recordings.load(gateway.BUNDLED).newest())
 
 
 def run_curl(command: str, url: str, http: requests.Session) -> str:
     """What a curl line prints, curl's own part done by requests."""
     words = shlex.split(command)
-    data = words[words.index("-d") + 1].encode() if "-d" in words else None
-    (address,) = [word for word in words if word.startswith(ADDRESS)]
-    method = "GET" if data is None else "POST"
-    text = http.request(method, address.replace(ADDRESS, url), data=data).content.decode()
+    (address,) = [word.replace(ADDRESS, url) for word in words if word.startswith(ADDRESS)]
+    if "-F" in words:
+        parts = [words[place + 1].partition("=") for place, word in enumerate(words) if word == "-F"]
+        fields = {name: value for name, _, value in parts if name != "file"}
+        (file,) = [value.removeprefix("@") for name, _, value in parts if name == "file"]
+        path, _, kind = file.partition(";type=")
+        upload = (Path(path).name, (ROOT / path).read_bytes(), kind)
+        answer = http.post(address, data=fields, files={"file": upload})
+    else:
+        data = words[words.index("-d") + 1].encode() if "-d" in words else None
+        answer = http.request("GET" if data is None else "POST", address, data=data)
+    text = answer.content.decode()
     return json.dumps(json.loads(text), indent=4) + "\n" if "json.tool" in words else text
 
 
 def test_there_are_lines_to_try() -> None:
-    assert (len(TRIED), len(PROGRAMS)) == (7, 2)
+    assert (len(TRIED), len(PROGRAMS)) == (9, 2)
 
 
 @pytest.mark.parametrize(
     ("command", "shown"),
     TRIED,
-    ids=["chat", "stream", "responses", "error", "models", "model", "unsupported"],
+    ids=["chat", "stream", "responses", "error", "models", "model", "speech", "speech stream", "unsupported"],
 )
 def test_curl_lines_print_what_is_shown(
     command: str, shown: str, bundled: str, http: requests.Session

@@ -11,7 +11,7 @@ import requests
 import gateway
 import translate
 import transports
-from routing import secrets
+from routing import confidential
 from tests.e2e.conftest import Serve
 from transports import Recordings, Rule
 from transports.redaction import redacted_request
@@ -56,7 +56,7 @@ def test_its_program_records_and_replays(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[1]
-    url = serve(gateway.RECORDED, Recordings.load(gateway.BUNDLED))
+    url = serve(gateway.RECORDED, Recordings.load(gateway.BUNDLED).newest())
     monkeypatch.chdir(tmp_path)
     with requests.Session() as session:
         session.trust_env = False
@@ -79,4 +79,4 @@ def test_its_program_records_and_replays(
     assert isinstance(plan, translate.Plan)
     assert names["replay"].send(plan).cut == transports.Cut("read", "connection reset")
     assert names["replay"].send(plan).body == recording.body
-    assert secrets.of(gateway.RECORDED) == ("recorded.invalid",)
+    assert confidential.texts(gateway.RECORDED) == ("recorded.invalid",)

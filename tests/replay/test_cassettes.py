@@ -221,7 +221,7 @@ def test_all_recordings_of_a_version_are_played(version: str) -> None:
 
 def test_the_newest_version_answers_where_several_do() -> None:
     newest = RECORDINGS.newest()
-    assert set(recorded_from(NEWEST)) <= set(newest)
+    assert {each.name for each in recorded_from(NEWEST)} <= {each.name for each in newest}
     transport = ReplayTransport(newest)
     for recording in newest:
         assert play(transport, recording) == play(ReplayTransport([recording]), recording)
@@ -246,7 +246,8 @@ def in_one_piece(plan: Plan) -> Plan:
     return plan._replace(body=Body(plan.body.content_type, plan.body.data + b"".join(plan.body.rest)))
 
 
-@pytest.mark.parametrize("form", OPERATIONS)
+# Responses are chats to the server.
+@pytest.mark.parametrize("form", [form for form in OPERATIONS if not form.startswith("responses")])
 def test_every_operation_has_been_recorded_in_good_and_in_bad_times(form: str) -> None:
     of_form = [recording for recording in recorded_from(NEWEST) if form_of(recording) == form]
     errors = [recording for recording in of_form if holds_an_error(recording)]

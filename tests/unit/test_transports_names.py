@@ -26,7 +26,9 @@ print(*sorted(libraries & set(sys.modules)))
         ("AiohttpTransport", "aiohttp"),
         ("HttptoolsTransport", "httptools"),
         ("ConnectionPool", "httptools"),
+        ("AsyncRecordingTransport", ""),
         ("Recordings", "yaml"),
+        ("CassetteWriter", "yaml"),
     ],
 )
 def test_a_transport_loads_its_own_library_only(name: str, library: str) -> None:
