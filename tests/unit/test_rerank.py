@@ -137,6 +137,7 @@ def test_a_missing_route_is_asked_for_at_the_other_path(status: int, body: bytes
         (404, b'{"object":"error","message":"The model `x` does not exist.","code":404}'),
         (404, b'{"error":{"message":"no","code":"model_not_found"}}'),
         (404, b'{"detail":"The model `x` does not exist."}'),
+        (404, b'{"error":"Unknown Model"}'),
         (400, b'{"detail":"Not Found"}'),
         (500, b""),
         (200, b'{"error":{"message":"no such route","code":404}}'),
