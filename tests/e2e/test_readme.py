@@ -48,13 +48,26 @@ def run_curl(command: str, url: str, http: requests.Session) -> str:
 
 
 def test_there_are_lines_to_try() -> None:
-    assert (len(TRIED), len(PROGRAMS)) == (9, 2)
+    assert (len(TRIED), len(PROGRAMS)) == (12, 2)
 
 
 @pytest.mark.parametrize(
     ("command", "shown"),
     TRIED,
-    ids=["chat", "stream", "responses", "error", "models", "model", "speech", "speech stream", "unsupported"],
+    ids=[
+        "chat",
+        "stream",
+        "responses",
+        "error",
+        "models",
+        "model",
+        "text",
+        "vectors",
+        "ranking",
+        "speech",
+        "speech stream",
+        "unsupported",
+    ],
 )
 def test_curl_lines_print_what_is_shown(
     command: str, shown: str, bundled: str, http: requests.Session
