@@ -24,25 +24,28 @@ TASKS: Final = sorted(task for task in EXPECTED if not task.startswith(("agents"
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("task", TASKS)
-def test_task(bundled: str, release: str, task: str) -> None:
-    assert ask(release, "with_openai.py", bundled, task) == EXPECTED[task]
+def test_tasks(bundled: str, release: str) -> None:
+    answers = ask(release, "with_openai.py", bundled, *TASKS)
+    assert dict(zip(TASKS, answers, strict=True)) == {task: EXPECTED[task] for task in TASKS}
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("task", ["response_tools", "response_tools_stream"])
-def test_tools(conversations: str, release: str, task: str) -> None:
-    assert ask(release, "with_openai.py", conversations, task) == EXPECTED[task]
+def test_tools(conversations: str, release: str) -> None:
+    tasks = "response_tools", "response_tools_stream"
+    answers = ask(release, "with_openai.py", conversations, *tasks)
+    assert answers == [EXPECTED[task] for task in tasks]
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("status", ERRORS)
-@pytest.mark.parametrize("task", ["error", "error_of_stream", "error_of_response"])
-def test_error(troubled: str, upstream: Upstream, release: str, status: int, task: str) -> None:
-    said = {"message": "so it is", "type": "SomeError", "param": None, "code": status}
-    upstream.answers(reply({"error": said}, status))
-    answer = ask(release, "with_openai.py", troubled, task)
-    assert answer == {"class": ERRORS[status], "status": status, "code": str(status), "type": "SomeError"}
+def test_errors(troubled: str, upstream: Upstream, release: str) -> None:
+    tasks, expected = [], []
+    for status, name in ERRORS.items():
+        said = {"message": "so it is", "type": "SomeError", "param": None, "code": status}
+        for task in ("error", "error_of_stream", "error_of_response"):
+            upstream.answers(reply({"error": said}, status))
+            tasks.append(task)
+            expected.append({"class": name, "status": status, "code": str(status), "type": "SomeError"})
+    assert ask(release, "with_openai.py", troubled, *tasks) == expected
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -50,4 +53,4 @@ def test_error_within_a_stream(troubled: str, upstream: Upstream, release: str) 
     broken = {"error": {"message": "engine died", "type": "Dead", "code": 500}}
     upstream.answers(stream(delta("Hel", role="assistant"), broken))
     answer = ask(release, "with_openai.py", troubled, "error_within_stream")
-    assert answer == {"class": "APIError", "code": "500", "type": "Dead", "before": "Hel"}
+    assert answer == [{"class": "APIError", "code": "500", "type": "Dead", "before": "Hel"}]

@@ -1,6 +1,6 @@
-"""openai-python does one thing with the gateway, and prints as JSON what it got.
+"""openai-python does things with the gateway, and prints as a JSON list what it got.
 
-``python with_openai.py URL TASK``, in the environment of the release that is
+``python with_openai.py URL TASK ...``, in the environment of the release that is
 tried: this file imports nothing of this project.
 """
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import openai
-from pydantic import BaseModel
 
 CHAT = "vllm/tiny/chat"
 HELLO: Any = [{"role": "user", "content": "Hello"}]
@@ -31,11 +30,6 @@ WEATHER: Any = {"type": "function", "function": FUNCTION}
 WEATHER_ITEM: Any = {"type": "function", **FUNCTION, "strict": False}
 QUESTION: Any = {"role": "user", "content": "What is the weather in Paris?"}
 SKY = '{"celsius": 18, "sky": "clear"}'
-
-
-class City(BaseModel):
-    city: str
-    country: str
 
 
 def plain(value: Any) -> Any:
@@ -66,17 +60,6 @@ def chat_tools_stream(client: openai.OpenAI) -> Any:
         return plain(events.get_final_completion())
 
 
-def chat_parse(client: openai.OpenAI) -> Any:
-    answer = client.chat.completions.parse(
-        model=CHAT,
-        messages=[{"role": "user", "content": "Give me Paris as JSON."}],
-        temperature=0,
-        response_format=City,
-    )
-    parsed = answer.choices[0].message.parsed
-    return {"parsed": parsed and plain(parsed), "content": answer.choices[0].message.content}
-
-
 def chat_async(client: openai.OpenAI) -> Any:
     async def ask() -> Any:
         async with openai.AsyncOpenAI(base_url=client.base_url, api_key="unused", max_retries=0) as other:
@@ -102,13 +85,6 @@ def response_stream(client: openai.OpenAI) -> Any:
     with client.responses.stream(model=CHAT, input="Hello", temperature=0) as events:
         kinds = [event.type for event in events]
         return {"events": kinds, "final": plain(events.get_final_response())}
-
-
-def response_parse(client: openai.OpenAI) -> Any:
-    answer = client.responses.parse(
-        model=CHAT, input="Give me Paris as JSON.", temperature=0, text_format=City
-    )
-    return {"parsed": answer.output_parsed and plain(answer.output_parsed), "text": answer.output_text}
 
 
 def response_tools(client: openai.OpenAI, *, streamed: bool = False) -> Any:
@@ -147,7 +123,8 @@ def models(client: openai.OpenAI) -> Any:
 
 
 def transcription(client: openai.OpenAI) -> Any:
-    return plain(client.audio.transcriptions.create(model="vllm/tiny/transcription", file=SPEECH))
+    spoken = SPEECH.name, SPEECH.read_bytes(), "audio/wav"
+    return plain(client.audio.transcriptions.create(model="vllm/tiny/transcription", file=spoken))
 
 
 def error(client: openai.OpenAI) -> Any:
@@ -189,8 +166,8 @@ def failure(act: Callable[[], object]) -> dict[str, Any]:
 TASKS: dict[str, Callable[[openai.OpenAI], Any]] = {
     task.__name__: task
     for task in (
-        *(chat, chat_stream, chat_tools, chat_tools_stream, chat_parse, chat_async),
-        *(response, response_events, response_stream, response_parse, response_tools, response_tools_stream),
+        *(chat, chat_stream, chat_tools, chat_tools_stream, chat_async),
+        *(response, response_events, response_stream, response_tools, response_tools_stream),
         *(embeddings, models, transcription),
         *(error, error_of_stream, error_within_stream, error_of_response),
     )
@@ -199,4 +176,4 @@ TASKS: dict[str, Callable[[openai.OpenAI], Any]] = {
 
 if __name__ == "__main__":
     with openai.OpenAI(base_url=f"{sys.argv[1]}/v1", api_key="unused", max_retries=0) as client:
-        json.dump(TASKS[sys.argv[2]](client), sys.stdout)
+        json.dump([TASKS[task](client) for task in sys.argv[2:]], sys.stdout)
