@@ -45,9 +45,7 @@ def ask(environment: str, program: str, *arguments: str) -> Any:
 def lasting(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            key: lasting(inner)
-            for key, inner in value.items()
-            if inner is not None and key not in _CHANGING
+            key: lasting(inner) for key, inner in value.items() if inner is not None and key not in _CHANGING
         }
     if isinstance(value, list):
         return [lasting(inner) for inner in value]

@@ -52,4 +52,6 @@ async def converse(url: str, form: str, streamed: bool) -> Any:
 
 
 if __name__ == "__main__":
-    json.dump(asyncio.run(converse(sys.argv[1], sys.argv[2], "stream" in sys.argv[3:])), sys.stdout, default=str)
+    json.dump(
+        asyncio.run(converse(sys.argv[1], sys.argv[2], "stream" in sys.argv[3:])), sys.stdout, default=str
+    )
