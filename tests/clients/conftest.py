@@ -19,6 +19,8 @@ ENVIRONMENTS: Final = ROOT / ".clients"
 PROGRAMS: Final = Path(__file__).parent / "programs"
 CASSETTES: Final = Path(__file__).parent / "cassettes"
 WITHIN_S: Final = 120
+ROWS: Final = 14
+"""Tests there are: a run of fewer says nothing about the rest."""
 _IDENTITY: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CHANGING: Final = {"latency", "created_at", "completed_at"}
 
@@ -94,3 +96,18 @@ def troubled(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> It
     config.write_text(json.dumps({"providers": {"vllm": {"keys": [key]}}}))
     with gateway("--config", str(config)) as url:
         yield url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Writes docs/clients.md, if all ran."""
+    rows = {
+        report.nodeid.partition("::")[2]: outcome
+        for outcome in ("passed", "failed", "error")
+        for report in terminalreporter.getreports(outcome)
+        if "tests/clients/" in report.nodeid
+    }
+    if len(rows) < ROWS:
+        return
+    lines = [f"| `{name}` | {outcome} |" for name, outcome in sorted(rows.items())]
+    heading = ["# Clients", "", "Written by `make test-clients`.", "", "| test | outcome |", "|---|---|"]
+    (ROOT / "docs" / "clients.md").write_text("\n".join([*heading, *lines, ""]), "utf-8")

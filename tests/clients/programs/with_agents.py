@@ -44,7 +44,7 @@ async def converse(url: str, form: str, streamed: bool) -> Any:
             running = Runner.run_streamed(agent, asked)
             async for event in running.stream_events():
                 if event.type == "raw_response_event":
-                    events.append(event.data.type)
+                    events.append(event.data.type)  # noqa: PERF401
             result: Any = running
         else:
             result = await Runner.run(agent, asked)
