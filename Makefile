@@ -6,16 +6,20 @@ CONFIG ?=
 VLLM ?= 0.32.0
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint types check record live bench lock clean
+.PHONY: help run test test-clients lint types check record live bench lock clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*##/\1 -/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*##/\1 -/p' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run-ready  ## start the gateway; CONFIG=config.json puts it before your vLLM
 	$(BIN)/python gateway.py serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
 test: check  ## lint, types and all tests
 	$(BIN)/python -m pytest -n 2
+
+test-clients: $(VENV)/.test-ready  ## try clients that others wrote, each in an environment under .clients; renews docs/clients.md
+	$(BIN)/python -m tests.clients.environments
+	$(BIN)/python -m pytest --clients tests/clients
 
 check: lint types
 

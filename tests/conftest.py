@@ -26,9 +26,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--live", action="store_true", help="also try a real vLLM, the one that make record sets up"
     )
+    parser.addoption(
+        "--clients", action="store_true", help="also try the clients that make test-clients installs"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "clients: drives a client that has an environment of its own")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what needs a vLLM on this machine, unless it is asked for."""
-    live = collection_path.name == "live" and collection_path.parent.name == "tests"
-    return True if live and not config.getoption("--live") else None
+    """Leave out what needs a vLLM or more clients on this machine, unless it is asked for."""
+    optional = collection_path.name in {"live", "clients"} and collection_path.parent.name == "tests"
+    return True if optional and not config.getoption(f"--{collection_path.name}") else None
