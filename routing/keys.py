@@ -66,12 +66,6 @@ def candidates(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> 
     return _reachable(eligible, pin, lambda wish: f"{wish} for provider: vllm and model: {model}")
 
 
-def choose(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> Choice | Refusal:
-    """The first of the ``candidates`` that has a weight."""
-    found = candidates(config, provider, model, pin)
-    return found if isinstance(found, Refusal) else chosen(_first(found), model)
-
-
 def choose_all(config: Config, provider: str = "", pin: Pin = NO_PIN) -> Sequence[Key] | Refusal:
     """The keys for a request that concerns all servers: the enabled ones, address or not.
 
@@ -127,10 +121,6 @@ def _reachable(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> 
     if isinstance(left, Refusal):
         return left
     return tuple(key for key in left if key.url) or Refusal("no_url")
-
-
-def _first(keys: Sequence[Key]) -> Key:
-    return next((key for key in keys if key.weight > 0), keys[0])
 
 
 def _pinned(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> Sequence[Key] | Refusal:

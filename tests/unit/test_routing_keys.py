@@ -3,7 +3,10 @@
 import pytest
 
 from routing.config import Alias, Config, Key
-from routing.keys import Choice, Pin, Refusal, choose, choose_all, status
+from routing.fleet import Fleet
+from routing.keys import NO_PIN, Choice, Pin, Refusal, candidates, choose_all, chosen, status
+from routing.selection import pick
+from routing.settings import Selection
 
 
 def key(name: str, *models: str, **more: object) -> Key:
@@ -25,6 +28,14 @@ NO_PROVIDER = "could not auto resolve a provider for the request, please specify
 
 def unroutable(message: str) -> Refusal:
     return Refusal("unroutable", message)
+
+
+def choose(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> Choice | Refusal:
+    """What the lowest draw picks: the first candidate that has a weight."""
+    found = candidates(config, provider, model, pin)
+    if isinstance(found, Refusal):
+        return found
+    return chosen(pick(found, model, Selection(), Fleet(), 0.0, 0.0).key, model)
 
 
 @pytest.mark.parametrize(
