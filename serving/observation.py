@@ -73,9 +73,7 @@ class Observer:
         self._config = config
         self._metrics = counted
         self._write = write
-        self._models = frozenset(
-            name for key in config.keys for name in (*key.models, key.model_name, *key.aliases) if name
-        )
+        self._models = config.known_models
         self._secrets = config.secrets
 
     def finished(self, seen: Observation, client_left: bool) -> None:
