@@ -8,8 +8,8 @@ from typing import Final
 
 from . import choices, documents, errors, messages, parameters
 from .chat_stream import ChatInterpreter
-from .chunks import Chunks
-from .exchange import Built, answered, ledger, opened, planned
+from .chunks import generated
+from .exchange import Built, answered, ledger, opened, planned, sent
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
 from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
@@ -47,13 +47,9 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 def fold(request: Document, head: HeadLike, call: Call) -> Fold:
     """The state machine for a streamed answer that began with ``head``."""
     model = request_model(request)
-    built = _built(request, call)
-    body, notes = Built({}, []) if isinstance(built, Failure) else built
-    options = documents.as_object(body.get("stream_options")) or {}
-    continuous = bool(options.get("continuous_usage_stats"))
-    raw_request = body if call.raw_request else None
-    chunks = Chunks(call, "chat.completion.chunk", model, continuous, notes, raw_request)
-    interpreter = ChatInterpreter(chunks, max(documents.as_integer(body.get("n")) or 1, 1))
+    asked = sent(_built(request, call))
+    chunks = generated(call, "chat.completion.chunk", model, asked)
+    interpreter = ChatInterpreter(chunks, max(documents.as_integer(asked.body.get("n")) or 1, 1))
     return choose(head, call, model, interpreter)
 
 

@@ -7,8 +7,9 @@ frames without a chunk of their own, the ledger, raw text and timing.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from . import choices
+from . import choices, documents
 from .envelope import extra_fields, raw_text
+from .exchange import Built
 from .plan import Call, Chunk, Note
 from .repetition import Repetition
 from .types import Document
@@ -156,3 +157,10 @@ class Chunks:
         text = "\n\n".join(self._raw)
         self._raw, self._raw_size = [], 0
         return text
+
+
+def generated(call: Call, kind: str, model: str, asked: Built) -> Chunks:
+    """The chunks of a generation that ``asked`` for them with OpenAI's ``stream_options``."""
+    options = documents.as_object(asked.body.get("stream_options")) or {}
+    continuous = bool(options.get("continuous_usage_stats"))
+    return Chunks(call, kind, model, continuous, asked.notes, asked.body if call.raw_request else None)

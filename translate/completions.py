@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from . import choices, documents, errors, parameters
-from .chunks import Chunks
+from .chunks import generated
 from .completion_stream import CompletionInterpreter
-from .exchange import Built, answered, ledger, opened, planned
+from .exchange import Built, answered, ledger, opened, planned, sent
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
 from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
@@ -46,14 +46,10 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 def fold(request: Document, head: HeadLike, call: Call) -> Fold:
     """The state machine for a streamed answer that began with ``head``."""
     model = request_model(request)
-    built = _built(request, call)
-    body, notes = Built({}, []) if isinstance(built, Failure) else built
-    options = documents.as_object(body.get("stream_options")) or {}
-    continuous = bool(options.get("continuous_usage_stats"))
-    raw_request = body if call.raw_request else None
-    chunks = Chunks(call, "text_completion", model, continuous, notes, raw_request)
-    asked = _prompts(body) * max(documents.as_integer(body.get("n")) or 1, 1)
-    return choose(head, call, model, CompletionInterpreter(chunks, asked))
+    asked = sent(_built(request, call))
+    chunks = generated(call, "text_completion", model, asked)
+    expected = _prompts(asked.body) * max(documents.as_integer(asked.body.get("n")) or 1, 1)
+    return choose(head, call, model, CompletionInterpreter(chunks, expected))
 
 
 def _built(request: Document, call: Call) -> Built | Failure:

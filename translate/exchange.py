@@ -44,9 +44,14 @@ def planned(built: Built | Failure, path: str, request: Document, call: Call) ->
     return Plan("POST", path if call.path is None else call.path, Body("application/json", data))
 
 
+def sent(built: Built | Failure) -> Built:
+    """What was built; nothing, where it could not be: an answer that somebody brings is read all the same."""
+    return Built({}, []) if isinstance(built, Failure) else built
+
+
 def ledger(built: Built | Failure) -> list[Note]:
     """The notes on a request, to be continued with those on its reply."""
-    return [] if isinstance(built, Failure) else list(built.notes)
+    return list(sent(built).notes)
 
 
 def answered(
