@@ -10,6 +10,7 @@ from hypothesis.strategies import DataObject
 
 from tests import strategies as some
 from tests.property.downstream import added_up
+from tests.property.feeding import fed, plainly
 from tests.property.judgement import assert_well_formed, same, wire
 from translate import chat
 from translate.plan import Call, Chunk, Failure
@@ -45,29 +46,7 @@ def said_by(
 ) -> list[Chunk | Failure]:
     """All events of a stream. Whatever comes after the end must be silence."""
     fold = chat.fold(request() if asked is None else asked, head, call)
-    out: list[Chunk | Failure] = []
-    for at_ms, piece in enumerate(pieces):
-        ended = fold.ended
-        events = fold.feed(piece, at_ms)
-        assert not (ended and events)
-        out += events
-    ended = fold.ended
-    last = fold.close(99, cut)
-    assert not (ended and last)
-    assert fold.ended
-    assert not fold.feed(delta({"delta": {"content": "late"}}) + DONE, 100)
-    assert not fold.close(101, None)
-    return [*out, *last]
-
-
-def plainly(events: Sequence[Chunk | Failure]) -> list[object]:
-    """Events as JSON, without what depends on the clock."""
-    out: list[object] = []
-    for event in events:
-        document = wire(event.error if isinstance(event, Failure) else event.data)
-        document["extra_fields"].pop("latency", None)
-        out.append((document, isinstance(event, Chunk) and event.final))
-    return out
+    return fed(fold, pieces, cut, delta({"delta": {"content": "late"}}) + DONE)
 
 
 def assert_one_end(events: Sequence[Chunk | Failure]) -> None:

@@ -12,8 +12,9 @@ from hypothesis.strategies import DataObject
 from tests import completion_strategies as completion
 from tests import operation_strategies as operations
 from tests import strategies as some
+from tests.property.feeding import fed, plainly
 from tests.property.judgement import assert_well_formed, same, wire
-from tests.property.test_chat_stream import assert_numbered, assert_one_end, plainly
+from tests.property.test_chat_stream import assert_numbered, assert_one_end
 from tests.property.test_repetition import as_bytes
 from translate import completions
 from translate.plan import Call, Chunk, Failure
@@ -48,19 +49,7 @@ def said_by(
 ) -> list[Chunk | Failure]:
     """All events of a stream. Whatever comes after the end must be silence."""
     fold = completions.fold(request() if asked is None else asked, head, call)
-    out: list[Chunk | Failure] = []
-    for at_ms, piece in enumerate(pieces):
-        ended = fold.ended
-        events = fold.feed(piece, at_ms)
-        assert not (ended and events)
-        out += events
-    ended = fold.ended
-    last = fold.close(99, cut)
-    assert not (ended and last)
-    assert fold.ended
-    assert not fold.feed(entries({"text": "late"}) + DONE, 100)
-    assert not fold.close(101, None)
-    return [*out, *last]
+    return fed(fold, pieces, cut, entries({"text": "late"}) + DONE)
 
 
 @dataclass

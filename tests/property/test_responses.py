@@ -11,6 +11,7 @@ from hypothesis.strategies import DataObject, SearchStrategy
 
 from tests import strategies as some
 from tests.openai_schema import assert_event, assert_response
+from tests.property.feeding import fed
 from tests.property.judgement import assert_well_formed, same, wire
 from tests.response_client import StrictClient, accumulated
 from translate import documents, responses
@@ -140,19 +141,7 @@ def said_by(
 ) -> list[Chunk | Failure]:
     """All events of a stream. Whatever comes after the end must be silence."""
     fold = responses.fold(ASKED if asked is None else asked, head, call)
-    out: list[Chunk | Failure] = []
-    for at_ms, piece in enumerate(pieces):
-        ended = fold.ended
-        events = fold.feed(piece, at_ms)
-        assert not (ended and events)
-        out += events
-    ended = fold.ended
-    last = fold.close(99, cut)
-    assert not (ended and last)
-    assert fold.ended
-    assert not fold.feed(DONE, 100)
-    assert not fold.close(101, None)
-    return [*out, *last]
+    return fed(fold, pieces, cut, DONE)
 
 
 ASKED: Mapping[str, object] = {"provider": "vllm", "model": "m", "input": "hi"}
