@@ -48,6 +48,7 @@ PARAMETERS: Mapping[str, SearchStrategy[JSON]] = {
     "structured_outputs": st.sampled_from([{"choice": ["a"]}, {}, "x"]),
     "stream": st.booleans(),
     "model": st.just("other"),
+    "prompt": st.just("other"),
     "x_vendor": some.json_values,
 }
 """What clients send besides model and prompt, and traps."""

@@ -148,8 +148,11 @@ def assert_planned_or_refused(kind: Kind, data: DataObject, *asked_for: Mapping[
     known = call.known_path if operation == "rerank" else None
     assert (plan.method, plan.path) == ("POST", call.path or known or kind.path)
     body = body_of(plan)
-    assert isinstance(body["model"], str)
-    assert body["model"].strip()
+    named = str(request["model"])
+    assert body["model"] == (named if request.get("provider") else named.removeprefix("vllm/"))
+    for flat_name, name in kind.inputs.items():
+        if flat_name != "documents" and flat_name in body:
+            assert same(body[flat_name], wire(request[name])), "no parameter takes the place of an input"
     assert all(value is not None for value in body.values())
     if operation == "text_completion_stream":
         assert body["stream"] is True
@@ -263,6 +266,7 @@ def test_any_reply_is_an_answer_or_a_well_formed_failure_purely(kind: Kind, data
     assert as_bytes(row.parse(frozen(before), reply_before, 7, call)) == as_bytes(outcome)
     if isinstance(outcome, Failure):
         assert_well_formed(outcome.error)
+        assert outcome.error.get("extra_fields", {}).get("latency") == 7
         if reply.cut is None and 400 <= reply.status <= 599:
             assert outcome.error.get("status_code") == reply.status
         return

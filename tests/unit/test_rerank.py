@@ -234,6 +234,7 @@ def test_callers_get_their_own_documents_back() -> None:
             {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
         ),
         ({"prompt_tokens": 0, "input_tokens": 3, "total_tokens": 9}, {"prompt_tokens": 3, "total_tokens": 9}),
+        ({"prompt_tokens": 5, "input_tokens": 3}, {"prompt_tokens": 5, "total_tokens": 5}),
         ({"search_units": 1}, {"search_units": 1}),
         ({"prompt_tokens_details": {"x": 0}, "total_tokens": 0}, None),
         (None, None),
