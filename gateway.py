@@ -12,11 +12,12 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
@@ -48,6 +49,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving import command_line
     from serving import uplink as uplinks
     from serving.admission import Admission, FullError
+    from serving.answers import SERVER, Answer
     from serving.front import Runner
     from serving.metrics import CONTENT_TYPE, Metrics
     from serving.observation import Observation, Observer
@@ -77,6 +79,7 @@ else:  # installed
     from .serving import command_line
     from .serving import uplink as uplinks
     from .serving.admission import Admission, FullError
+    from .serving.answers import SERVER, Answer
     from .serving.front import Runner
     from .serving.metrics import CONTENT_TYPE, Metrics
     from .serving.observation import Observation, Observer
@@ -133,6 +136,7 @@ ROUTES: Final = (
 )
 
 _LIST_MODELS: Final = translate.Call("list_models")
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 _SEEN: Final[web.RequestKey[Observation]] = web.RequestKey("seen", Observation)
 _CORS: Final[web.RequestKey[Mapping[str, str]]] = web.RequestKey("cors", Mapping)
@@ -179,8 +183,10 @@ class Gateway:
         config: settings.Config,
         sink: transports.Sink | None = None,
         transport: uplinks.TransportName = "aiohttp",
+        access: Callable[[str], None] = _access.info,
     ) -> None:
         self._sink = sink
+        self._access = access
         self._transport: uplinks.TransportName = transport
         self._replay: transports.AsyncReplayTransport | None = None
         self.metrics = Metrics(config.labels)
@@ -201,7 +207,7 @@ class Gateway:
         the size limit of bodies stay as they were.
         """
         self.config = config
-        self.observer = Observer(config, self.metrics, _access.info)
+        self.observer = Observer(config, self.metrics, self._access)
         self._admission.concurrency = config.concurrency
         network = config.network
         self._timeouts = transports.Timeouts(
@@ -264,7 +270,7 @@ class Gateway:
         seen = request[_SEEN]
         seen.operation = route.operation
         try:
-            async with self._admission.turn():
+            async with self._admission:
                 flat = await self._asked(route, request)
                 inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, request, flat)
                 if isinstance(inquiry, Failure):
@@ -356,6 +362,9 @@ class Gateway:
         limit = self.config.request_limit
         if (request.content_length or 0) > limit:
             return _too_large(limit)
+        content = request.content
+        if content.is_eof() and not route.form and "content-encoding" not in request.headers:
+            return _too_large(limit) if content.total_bytes > limit else _flat(content.read_nowait())
         try:
             async with asyncio.timeout(self.body_s):
                 if route.form:
@@ -445,17 +454,21 @@ class Gateway:
         tried: list[tuple[attempts.Try, Job]] = []
         step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
         while isinstance(step, attempts.Try):
-            await asyncio.sleep(step.wait_s)
+            if step.wait_s:
+                await asyncio.sleep(step.wait_s)
             job = self._job(inquiry, step, request)
             if isinstance(job, Failure):
                 return _failed(job, seen)
             tried.append((step, job))
-            with self._under_way(step, seen):
+            began = self._began(step, seen)
+            try:
                 outcome = await _converse(job)
                 if not isinstance(outcome, Failure):
                     self._succeeded(step, job, seen)
                     seen.used(outcome)
-                    return _answer(outcome, 200, _forwarded(job))
+                    return Answer(_encoded(outcome), _others(job, request))
+            finally:
+                self._is_over(step, seen, began)
             step = self._after(step, outcome, job, seen)
         return _failed(_given_up(step, inquiry), seen, _job_of(step, tried))
 
@@ -469,13 +482,17 @@ class Gateway:
         try:
             async with relay.kept_alive():
                 while isinstance(step, attempts.Try):
-                    await asyncio.sleep(step.wait_s)
+                    if step.wait_s:
+                        await asyncio.sleep(step.wait_s)
                     job = self._job(inquiry, step, request)
                     if isinstance(job, Failure):
                         return await relay.failed(job, None)
                     tried.append((step, job))
-                    with self._under_way(step, seen):
+                    began = self._began(step, seen)
+                    try:
                         failure = await self._relayed(step, job, relay)
+                    finally:
+                        self._is_over(step, seen, began)
                     if failure is None:
                         return relay.response
                     step = self._after(step, failure, job, seen)
@@ -526,16 +543,15 @@ class Gateway:
             return errors.stamp(_own(refusals.first_event_late(limit)), job.call, step.model)
         return None
 
-    @contextmanager
-    def _under_way(self, step: attempts.Try, seen: Observation) -> Iterator[None]:
+    def _began(self, step: attempts.Try, seen: Observation) -> float:
+        """A request goes to a server; gives the time."""
         seen.tried = step
         self._fleet = self._fleet.started(step.key, step.shares)
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._fleet = self._fleet.ended(step.key)
-            seen.upstream.append((step, time.monotonic() - began, seen.served is step))
+        return time.monotonic()
+
+    def _is_over(self, step: attempts.Try, seen: Observation, began: float) -> None:
+        self._fleet = self._fleet.ended(step.key)
+        seen.upstream.append((step, time.monotonic() - began, seen.served is step))
 
     def _succeeded(self, step: attempts.Try, job: Job, seen: Observation) -> None:
         self._fleet = self._fleet.answered(step.key, step.asked_model)
@@ -715,6 +731,12 @@ def _pin(request: web.Request) -> keys.Pin:
     return keys.Pin(request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", ""))
 
 
+def _others(job: Job, request: web.Request) -> dict[str, str]:
+    """The headers of an answer of ``job`` besides those of every answer."""
+    own = {"x-request-id": _request_id.get()}
+    return {**_forwarded(job), **request.get(_CORS, _NO_HEADERS), **own}
+
+
 def _forwarded(job: Job) -> dict[str, str]:
     return headers.to_client(job.uplink.headers, job.endpoint.api_key)
 
@@ -760,8 +782,8 @@ def _observing(gateway: Gateway) -> Middleware:
         )
         seen.headers = request.headers.items()
         seen.bytes_in = request.content_length or 0
-        observer, active = gateway.observer, {"method": seen.method}
-        gateway.metrics.add("bifrost_active_requests", active)
+        observer = gateway.observer
+        observer.began(seen.method)
         client_left = True
         task = cast("asyncio.Task[object]", asyncio.current_task())
         gateway.running.add(task)
@@ -775,13 +797,14 @@ def _observing(gateway: Gateway) -> Middleware:
                 response = _failed(_STOPPING, seen)
             client_left = False
             seen.status = response.status
-            if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            if isinstance(response, Answer):
+                seen.bytes_out = len(response.document)
+            elif isinstance(response, web.Response) and isinstance(response.body, bytes):
                 seen.bytes_out = len(response.body)
             return response
         finally:
             gateway.running.discard(task)
             seen.status = seen.status or 499
-            gateway.metrics.add("bifrost_active_requests", active, -1)
             observer.finished(seen, client_left)
 
     return observe
@@ -849,7 +872,7 @@ async def _dress(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(headers.SECURITY)
     response.headers.update(request.get(_CORS) or {})
     response.headers["x-request-id"] = _request_id.get()
-    response.headers["server"] = "bifrost-vllm"
+    response.headers["server"] = SERVER
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
@@ -866,13 +889,15 @@ def application(
     replay: transports.AsyncReplayTransport | None = None,
     sink: transports.Sink | None = None,
     transport: uplinks.TransportName = "aiohttp",
+    access: Callable[[str], None] = _access.info,
 ) -> web.Application:
     """The gateway as an aiohttp application; with ``replay`` it talks to no server.
 
     With a ``sink``, every exchange with a server is recorded. ``transport``
-    is the library that asks the servers.
+    is the library that asks the servers. ``access`` gets the lines of the
+    access log; unless told otherwise, the logger ``bifrost_vllm.access``.
     """
-    gateway = Gateway(config, sink, transport)
+    gateway = Gateway(config, sink, transport, access)
     app = web.Application(
         middlewares=[_observing(gateway), _shield, _guarding(gateway)], client_max_size=config.request_limit
     )

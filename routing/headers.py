@@ -51,7 +51,16 @@ _OURS: Final = "x-bf-"
 _NEVER_UNASKED: Final = _NEVER_UPSTREAM | {"authorization", "accept", "content-type", "x-request-id"}
 """What no allow-list lets through by itself: the client's own key, and what the transport writes."""
 
-_NEVER_TO_CLIENT: Final = HOP_BY_HOP | {
+SECURITY: Final[Mapping[str, str]] = MappingProxyType({
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "strict-origin-when-cross-origin",
+    "content-security-policy": "frame-ancestors 'none'",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+})  # fmt: skip
+"""Headers of every answer."""
+
+_NEVER_TO_CLIENT: Final = HOP_BY_HOP | SECURITY.keys() | {
     "alt-svc",
     "authorization",
     "content-encoding",
@@ -67,15 +76,6 @@ _NEVER_TO_CLIENT: Final = HOP_BY_HOP | {
     "www-authenticate",
     "x-request-id",  # the gateway answers with its own
 }
-
-SECURITY: Final[Mapping[str, str]] = MappingProxyType({
-    "x-frame-options": "DENY",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "strict-origin-when-cross-origin",
-    "content-security-policy": "frame-ancestors 'none'",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
-})  # fmt: skip
-"""Headers of every answer."""
 
 EVENT_STREAM: Final[Mapping[str, str]] = MappingProxyType({
     "content-type": "text/event-stream; charset=utf-8",

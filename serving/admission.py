@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from .layers import limits
@@ -21,9 +19,8 @@ class Admission:
         self.running = 0
         self._waiting: Final[deque[asyncio.Future[None]]] = deque()
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """A place among those that run, for as long as the block; raises ``FullError``."""
+    async def __aenter__(self) -> None:
+        """Take a place among those that run, for as long as the block; raises ``FullError``."""
         match limits.admit(self.concurrency, self.running, len(self._waiting)):
             case "refuse":
                 raise FullError
@@ -31,10 +28,9 @@ class Admission:
                 await self._wait()
             case "run":
                 self.running += 1
-        try:
-            yield
-        finally:
-            self._leave()
+
+    async def __aexit__(self, *_raised: object) -> None:
+        self._leave()
 
     async def _wait(self) -> None:
         """Until somebody who leaves hands over the place, which stays taken all the while."""

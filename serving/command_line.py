@@ -18,10 +18,10 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from aiohttp import web
 
 from .layers import check, comparison, confidential, settings, translate, transports
+from .line_writer import LineWriter
 from .uplink import TransportName
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
-access: Final = logging.getLogger("bifrost_vllm.access")
 
 BUNDLED: Final = Path(__file__).parent.parent / "cassettes"
 """The recordings that come along."""
@@ -41,6 +41,7 @@ class MakeApplication(Protocol):
         replay: transports.AsyncReplayTransport | None = None,
         sink: transports.Sink | None = None,
         transport: TransportName = "aiohttp",
+        access: Callable[[str], None] = ...,
     ) -> web.Application: ...
 
 
@@ -113,7 +114,14 @@ def _application(
             faults=options.fault,
             idle_s=config.network.stream_idle_timeout_s,
         )
-    return program.application(config, replay, writer, _transport(options.transport))
+    lines = LineWriter(sys.stdout)
+    app = program.application(config, replay, writer, _transport(options.transport), lines.write)
+
+    async def close(_app: web.Application) -> None:
+        lines.close()
+
+    app.on_cleanup.append(close)
+    return app
 
 
 def _transport(asked: str) -> TransportName:
@@ -222,10 +230,6 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    plain = logging.StreamHandler(sys.stdout)  # a line of the access log is all that it says
-    plain.setFormatter(logging.Formatter("%(message)s"))
-    access.handlers = [plain]
-    access.propagate = False
 
 
 def _report(file: Path) -> check.Report | None:

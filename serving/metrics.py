@@ -18,8 +18,6 @@ from .layers import metrics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-_MOST_SERIES: Final = 10_000  # label combinations of one metric that are remembered
-
 Instrument = Counter | Gauge | Histogram
 
 
@@ -36,29 +34,18 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._instruments: dict[str, Instrument] = {}
         self._names: dict[str, tuple[str, ...]] = {}
-        self._series: dict[tuple[str, tuple[str, ...]], Instrument] = {}
         for metric in metrics.METRICS:
             names = metrics.label_names(metric, labels)
             self._names[metric.name] = names
             self._instruments[metric.name] = _instrument(metric, names, self._registry)
 
-    def add(self, name: str, values: Mapping[str, str], amount: float = 1) -> None:
-        """Add to a counter or a gauge."""
-        series = self._of(name, values)
-        if not isinstance(series, Histogram):
-            series.inc(amount)
+    def labelled(self, values: Mapping[str, str]) -> "Labelled":
+        """What these label values are counted with."""
+        return Labelled(self, values)
 
-    def set(self, name: str, values: Mapping[str, str], value: float) -> None:
-        """Set a gauge."""
-        series = self._of(name, values)
-        if isinstance(series, Gauge):
-            series.set(value)
-
-    def observe(self, name: str, values: Mapping[str, str], value: float) -> None:
-        """Put a value into a histogram."""
-        series = self._of(name, values)
-        if isinstance(series, Histogram):
-            series.observe(value)
+    def instrument(self, name: str, values: Mapping[str, str]) -> Instrument:
+        """The one instrument of these label values; one that a metric needs and nobody gives is empty."""
+        return self._instruments[name].labels(*(values.get(label, "") for label in self._names[name]))
 
     def text(self) -> bytes:
         """All metrics in Prometheus' format."""
@@ -68,14 +55,38 @@ class Metrics:
         multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
-    def _of(self, name: str, values: Mapping[str, str]) -> Instrument:
-        label_values = tuple(values.get(label, "") for label in self._names[name])
-        series = self._series.get((name, label_values))
-        if series is None:
-            series = self._instruments[name].labels(*label_values)
-            if len(self._series) < _MOST_SERIES:
-                self._series[name, label_values] = series
-        return series
+
+class Labelled:
+    """Instruments of the same label values: each comes into being when it first counts something."""
+
+    __slots__ = ("_metrics", "_seen", "_values")
+
+    def __init__(self, metrics_: Metrics, values: Mapping[str, str]) -> None:
+        self._metrics = metrics_
+        self._values = values
+        self._seen: dict[str, Instrument] = {}
+
+    def add(self, name: str, amount: float = 1) -> None:
+        """Add to a counter or a gauge."""
+        instrument = self._seen.get(name) or self._new(name)
+        if not isinstance(instrument, Histogram):
+            instrument.inc(amount)
+
+    def set(self, name: str, value: float) -> None:
+        """Set a gauge."""
+        instrument = self._seen.get(name) or self._new(name)
+        if isinstance(instrument, Gauge):
+            instrument.set(value)
+
+    def observe(self, name: str, value: float) -> None:
+        """Put a value into a histogram."""
+        instrument = self._seen.get(name) or self._new(name)
+        if isinstance(instrument, Histogram):
+            instrument.observe(value)
+
+    def _new(self, name: str) -> Instrument:
+        instrument = self._seen[name] = self._metrics.instrument(name, self._values)
+        return instrument
 
 
 def _instrument(metric: metrics.Metric, names: Sequence[str], registry: CollectorRegistry) -> Instrument:
