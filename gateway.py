@@ -15,7 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -142,8 +142,7 @@ _SEEN: Final[web.RequestKey[Observation]] = web.RequestKey("seen", Observation)
 _CORS: Final[web.RequestKey[Mapping[str, str]]] = web.RequestKey("cors", Mapping)
 
 
-@dataclass(frozen=True, slots=True)
-class Inquiry:
+class Inquiry(NamedTuple):
     """What a client asks for, understood and not yet routed."""
 
     request_type: translate.RequestType
@@ -157,8 +156,7 @@ class Inquiry:
         return translate.OPERATIONS[self.request_type]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One request to one server; ``uplink`` is the way there, ``way`` what to send through.
 
     ``way`` is the uplink itself, or a recorder around it.
@@ -194,6 +192,7 @@ class Gateway:
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
         self._admission = Admission(config.concurrency)
         self._connect: uplinks.Connect
+        self.direct: Final[dict[tuple[str, str], Handler]] = {}
         self.running: Final[set[asyncio.Task[object]]] = set()
         self.stopping = False
         self.grace_s = GRACE_S
@@ -217,6 +216,69 @@ class Gateway:
             total_s=network.request_timeout_s,
         )
         self._listing_timeouts = replace(self._timeouts, total_s=min(network.request_timeout_s, _LISTING_S))
+
+    async def attend(self, request: web.Request, path: str, handler: Handler) -> web.StreamResponse:
+        """Answer a request by ``handler``, and notice it: who is in, what became of it, how long it took."""
+        _request_id.set(headers.request_id(request.headers.get("x-request-id"), _new_id))
+        seen = request[_SEEN] = Observation(
+            request.method if request.method in _METHODS else "unknown",
+            path,
+            _request_id.get(),
+            request.remote or "",
+        )
+        seen.headers = request.headers.items()
+        seen.bytes_in = request.content_length or 0
+        observer = self.observer
+        observer.began(seen.method)
+        client_left = True
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self.running.add(task)
+        try:
+            try:
+                response = self._refusal(request, seen) or await handler(request)
+            except asyncio.CancelledError:
+                if not self.stopping:
+                    raise
+                _uncancel()
+                response = _failed(_STOPPING, seen)
+            except ConnectionResetError:  # the client left
+                raise
+            except Exception as error:
+                response = _answer_to(error, request)
+            client_left = False
+            seen.status = response.status
+            if isinstance(response, Answer):
+                seen.bytes_out = len(response.document)
+            elif not response.prepared:
+                _dress(request, response)
+                if isinstance(response, web.Response) and isinstance(response.body, bytes):
+                    seen.bytes_out = len(response.body)
+            return response
+        finally:
+            self.running.discard(task)
+            seen.status = seen.status or 499
+            observer.finished(seen, client_left)
+
+    def _refusal(self, request: web.Request, seen: Observation) -> web.Response | None:
+        """The answer to those whom the configuration does not let in."""
+        config, pairs = self.config, request.headers.items()
+        version = request.version
+        if (misframed := headers.misframed((version.major, version.minor), pairs)) is not None:
+            response = _failed(_client_fault(misframed.message, misframed.status), seen)
+            response.force_close()
+            return response
+        asked = request.headers.get("access-control-request-headers")
+        verdict = cors.decide(config.cors, request.method, request.headers.get("origin"), asked)
+        request[_CORS] = verdict.headers
+        if verdict.status is not None:
+            return web.Response(status=verdict.status)
+        if (refused := auth.refused(config.auth, request.method, request.path, pairs)) is not None:
+            response = _failed(_own(refused), seen)
+            response.headers["www-authenticate"] = auth.CHALLENGE
+            return response
+        if unmet := header_settings.unmet(config.required_headers, pairs):
+            return _failed(_own(refusals.unmet_headers(unmet)), seen)
+        return None
 
     async def connected(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs, requests go to the servers."""
@@ -323,7 +385,7 @@ class Gateway:
         if isinstance(chosen, keys.Refusal):
             return _failed(_own(refusals.unroutable(chosen.message)), request[_SEEN])
         raw = self._wants("x-bf-send-back-raw-response", request, self.config.send_back_raw_response)
-        call = replace(_LIST_MODELS, raw_response=raw)
+        call = _LIST_MODELS._replace(raw_response=raw)
         jobs: list[Job] = []
         for key in chosen:
             endpoint = self._endpoint(key, request)
@@ -432,7 +494,9 @@ class Gateway:
         return transports.Endpoint(key.url, key.value, upstream, self._timeouts)
 
     def _wants(self, header: str, request: web.Request, configured: bool) -> bool:
-        asked = headers.flag(request.headers.get(header)) if self.config.allow_raw_override else None
+        if not self.config.allow_raw_override:
+            return configured
+        asked = headers.flag(request.headers.get(header))
         return configured if asked is None else asked
 
     def _explanation(self, inquiry: Inquiry, request: web.Request) -> web.Response:
@@ -614,7 +678,7 @@ class Relay:
         async with self._writing:
             if not self.response.prepared:
                 self.response.headers.update({**forwarded, **headers.EVENT_STREAM})
-                await self.response.prepare(self._request)
+                await self._prepare()
 
     async def write(self, batch: Sequence[translate.Chunk | Failure], job: Job) -> None:
         """Send what one read of the upstream brought; returns when the client has taken in enough of it."""
@@ -648,10 +712,14 @@ class Relay:
         await self.response.write_eof()
         return self.response
 
+    async def _prepare(self) -> None:
+        _dress(self._request, self.response)
+        await self.response.prepare(self._request)
+
     async def _send(self, data: bytes) -> None:
         async with self._writing:
             if not self.response.prepared:
-                await self.response.prepare(self._request)
+                await self._prepare()
             self.seen.bytes_out += len(data)
             self._written_at = time.monotonic()
             await self.response.write(data)
@@ -661,6 +729,10 @@ async def _converse(job: Job) -> translate.Document | Failure:
     if not job.endpoint.url:
         return errors.stamp(errors.missing_url(), job.call, "")
     return await transports.run_async(job.way, translate.converse(job.operation, job.document, job.call))
+
+
+def _new_id() -> str:
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
 def _uncancel() -> None:
@@ -728,7 +800,8 @@ def _flat(body: bytes) -> translate.Document | Failure:
 
 
 def _pin(request: web.Request) -> keys.Pin:
-    return keys.Pin(request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", ""))
+    by_id, by_name = request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", "")
+    return keys.Pin(by_id, by_name) if by_id or by_name else keys.NO_PIN
 
 
 def _others(job: Job, request: web.Request) -> dict[str, str]:
@@ -766,98 +839,36 @@ def _failed(failure: Failure, seen: Observation | None = None, job: Job | None =
     return _answer(error, errors.http_status(failure.error), others)
 
 
-def _observing(gateway: Gateway) -> Middleware:
-    """Notice every request: who is in, what became of it, how long it took."""
+def _attending(gateway: Gateway) -> Middleware:
+    """What every request passes on its way to whoever answers it."""
 
     @web.middleware
-    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-        _request_id.set(headers.request_id(request.headers.get("x-request-id"), lambda: str(uuid.uuid4())))
+    async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
         path = resource.canonical if resource is not None else "unknown"
-        seen = request[_SEEN] = Observation(
-            request.method if request.method in _METHODS else "unknown",
-            path,
-            _request_id.get(),
-            request.remote or "",
-        )
-        seen.headers = request.headers.items()
-        seen.bytes_in = request.content_length or 0
-        observer = gateway.observer
-        observer.began(seen.method)
-        client_left = True
-        task = cast("asyncio.Task[object]", asyncio.current_task())
-        gateway.running.add(task)
-        try:
-            try:
-                response = await handler(request)
-            except asyncio.CancelledError:
-                if not gateway.stopping:
-                    raise
-                _uncancel()
-                response = _failed(_STOPPING, seen)
-            client_left = False
-            seen.status = response.status
-            if isinstance(response, Answer):
-                seen.bytes_out = len(response.document)
-            elif isinstance(response, web.Response) and isinstance(response.body, bytes):
-                seen.bytes_out = len(response.body)
-            return response
-        finally:
-            gateway.running.discard(task)
-            seen.status = seen.status or 499
-            observer.finished(seen, client_left)
+        return await gateway.attend(request, path, handler)
 
-    return observe
+    return attend
 
 
-def _guarding(gateway: Gateway) -> Middleware:
-    """Let in whom the configuration lets in."""
-
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        config, pairs = gateway.config, request.headers.items()
-        version = (request.version.major, request.version.minor)
-        if (misframed := headers.misframed(version, pairs)) is not None:
-            response = _failed(_client_fault(misframed.message, misframed.status), request[_SEEN])
-            response.force_close()
-            return response
-        asked = request.headers.get("access-control-request-headers")
-        verdict = cors.decide(config.cors, request.method, request.headers.get("origin"), asked)
-        request[_CORS] = verdict.headers
-        if verdict.status is not None:
-            return web.Response(status=verdict.status)
-        if (refused := auth.refused(config.auth, request.method, request.path, pairs)) is not None:
-            response = _failed(_own(refused), request[_SEEN])
-            response.headers["www-authenticate"] = auth.CHALLENGE
-            return response
-        if unmet := header_settings.unmet(config.required_headers, pairs):
-            return _failed(_own(refusals.unmet_headers(unmet)), request[_SEEN])
-        return await handler(request)
-
-    return guard
-
-
-@web.middleware
-async def _shield(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every answer is JSON, whatever happens."""
+def _answer_to(error: Exception, request: web.Request) -> web.Response:
+    """Every answer is JSON, whatever happened."""
     seen = request[_SEEN]
-    try:
-        return await handler(request)
-    except web.HTTPRequestEntityTooLarge:
-        return _failed(_too_large(request.client_max_size), seen)
-    except web.HTTPMethodNotAllowed as refusal:
-        response = _failed(_client_fault(f"{request.method} is not allowed for {request.path}", 405), seen)
-        response.headers["allow"] = refusal.headers["allow"]
-        return response
-    except web.HTTPNotFound:
-        return _failed(_client_fault(f"no such route: {request.path}", 404), seen)
-    except web.HTTPException as refusal:
-        return _failed(_client_fault(refusal.reason, refusal.status), seen)
-    except ConnectionResetError:  # the client left
-        raise
-    except Exception:
-        log.exception("request %s: internal error", _request_id.get())
-        return _failed(_INTERNAL, seen)
+    match error:
+        case web.HTTPRequestEntityTooLarge():
+            return _failed(_too_large(request.client_max_size), seen)
+        case web.HTTPMethodNotAllowed():
+            response = _failed(
+                _client_fault(f"{request.method} is not allowed for {request.path}", 405), seen
+            )
+            response.headers["allow"] = error.headers["allow"]
+            return response
+        case web.HTTPNotFound():
+            return _failed(_client_fault(f"no such route: {request.path}", 404), seen)
+        case web.HTTPException():
+            return _failed(_client_fault(error.reason, error.status), seen)
+    log.error("request %s: internal error", _request_id.get(), exc_info=error)
+    return _failed(_INTERNAL, seen)
 
 
 def _client_fault(message: str, status: int) -> Failure:
@@ -868,7 +879,8 @@ def _too_large(limit: int) -> Failure:
     return _client_fault(f"request body exceeds max allowed size of {limit} bytes", 413)
 
 
-async def _dress(request: web.Request, response: web.StreamResponse) -> None:
+def _dress(request: web.Request, response: web.StreamResponse) -> None:
+    """Give an answer the headers that every answer has."""
     response.headers.update(headers.SECURITY)
     response.headers.update(request.get(_CORS) or {})
     response.headers["x-request-id"] = _request_id.get()
@@ -898,11 +910,8 @@ def application(
     access log; unless told otherwise, the logger ``bifrost_vllm.access``.
     """
     gateway = Gateway(config, sink, transport, access)
-    app = web.Application(
-        middlewares=[_observing(gateway), _shield, _guarding(gateway)], client_max_size=config.request_limit
-    )
+    app = web.Application(middlewares=[_attending(gateway)], client_max_size=config.request_limit)
     app[GATEWAY] = gateway
-    app.on_response_prepare.append(_dress)
     app.on_shutdown.append(gateway.finish)
     if replay is None:
         app.cleanup_ctx.append(gateway.connected)
@@ -912,7 +921,9 @@ def application(
     app.router.add_get("/metrics", gateway.show_metrics)
     for route in ROUTES:
         for path in route.paths:
-            app.router.add_route(route.method, path, partial(gateway.serve, route))
+            handler = partial(gateway.serve, route)
+            gateway.direct[route.method, path] = partial(gateway.attend, path=path, handler=handler)
+            app.router.add_route(route.method, path, handler)
     for path in _everywhere("models"):
         app.router.add_route("GET", path, gateway.list_models)
         app.router.add_route("GET", f"{path}/{{model:.*}}", gateway.retrieve_model)
@@ -933,6 +944,7 @@ def runner(app: web.Application, grace_s: float = GRACE_S) -> web.AppRunner:
     app[GATEWAY].grace_s = grace_s
     return Runner(
         app,
+        app[GATEWAY].direct,
         handler_cancellation=True,
         access_log=None,
         shutdown_timeout=_LAST_WORDS_S,

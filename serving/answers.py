@@ -50,7 +50,9 @@ class Answer(web.Response):
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
         is_old = request.version == HttpVersion10
-        connection = "" if self._keeps is not is_old else f"connection: {'keep-alive' if is_old else 'close'}\r\n"
+        connection = (
+            "" if self._keeps is not is_old else f"connection: {'keep-alive' if is_old else 'close'}\r\n"
+        )
         lines = "".join([f"{name}: {value}\r\n" for name, value in self._others.items()])
         head = (
             f"HTTP/1.{0 if is_old else 1} {_SUCCESS}{connection}{lines}date: {_date(int(time.time()))}\r\n"

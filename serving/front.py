@@ -1,9 +1,11 @@
 """aiohttp's server, with its own errors in our words: JSON, and no bytes of the client's."""
 
 import json
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
 _MALFORMED: Final = "malformed HTTP request"
@@ -45,12 +47,31 @@ class _Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Serves an application."""
+    """Serves an application.
+
+    Requests whose method and path are in ``direct`` go there without a look at
+    the application's routes and middlewares, which take as long as all that
+    ``direct`` has to decide.
+    """
+
+    def __init__(
+        self, app: web.Application, direct: Mapping[tuple[str, str], Handler], **settings: Any
+    ) -> None:
+        super().__init__(app, **settings)
+        self._direct = direct
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        direct, others = self._direct, made.request_handler
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            handler = direct.get((request.method, request.rel_url.raw_path))
+            if handler is None or "expect" in request.headers:
+                return await others(request)
+            return await handler(cast("web.Request", request))
+
         return _Server(
-            made.request_handler,
+            handle,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,

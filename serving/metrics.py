@@ -1,7 +1,7 @@
 """Prometheus metrics of one gateway, as ``routing.metrics`` lists them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -15,6 +15,8 @@ from prometheus_client import (
 )
 
 from .layers import metrics
+
+_IN_FLIGHT: Final = "bifrost_active_requests"
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -43,9 +45,17 @@ class Metrics:
         """What these label values are counted with."""
         return Labelled(self, values)
 
-    def instrument(self, name: str, values: Mapping[str, str]) -> Instrument:
-        """The one instrument of these label values; one that a metric needs and nobody gives is empty."""
-        return self._instruments[name].labels(*(values.get(label, "") for label in self._names[name]))
+    def counting(self, name: str, values: Mapping[str, str]) -> Callable[[float], None]:
+        """What counts with these label values; one that the metric needs and nobody gives is empty."""
+        instrument = self._instruments[name].labels(*(values.get(label, "") for label in self._names[name]))
+        # The instruments' class is a protocol, for which isinstance takes longer than counting does.
+        match instrument:
+            case Counter():
+                return instrument.inc
+            case Histogram():
+                return instrument.observe
+            case Gauge():
+                return instrument.inc if name == _IN_FLIGHT else instrument.set
 
     def text(self) -> bytes:
         """All metrics in Prometheus' format."""
@@ -59,34 +69,19 @@ class Metrics:
 class Labelled:
     """Instruments of the same label values: each comes into being when it first counts something."""
 
-    __slots__ = ("_metrics", "_seen", "_values")
+    __slots__ = ("_counting", "_metrics", "_values")
 
     def __init__(self, metrics_: Metrics, values: Mapping[str, str]) -> None:
         self._metrics = metrics_
         self._values = values
-        self._seen: dict[str, Instrument] = {}
+        self._counting: dict[str, Callable[[float], None]] = {}
 
-    def add(self, name: str, amount: float = 1) -> None:
-        """Add to a counter or a gauge."""
-        instrument = self._seen.get(name) or self._new(name)
-        if not isinstance(instrument, Histogram):
-            instrument.inc(amount)
-
-    def set(self, name: str, value: float) -> None:
-        """Set a gauge."""
-        instrument = self._seen.get(name) or self._new(name)
-        if isinstance(instrument, Gauge):
-            instrument.set(value)
-
-    def observe(self, name: str, value: float) -> None:
-        """Put a value into a histogram."""
-        instrument = self._seen.get(name) or self._new(name)
-        if isinstance(instrument, Histogram):
-            instrument.observe(value)
-
-    def _new(self, name: str) -> Instrument:
-        instrument = self._seen[name] = self._metrics.instrument(name, self._values)
-        return instrument
+    def count(self, name: str, amount: float = 1) -> None:
+        """Add to a counter or the gauge of requests in flight, set another gauge, put into a histogram."""
+        counting = self._counting.get(name)
+        if counting is None:
+            counting = self._counting[name] = self._metrics.counting(name, self._values)
+        counting(amount)
 
 
 def _instrument(metric: metrics.Metric, names: Sequence[str], registry: CollectorRegistry) -> Instrument:
@@ -94,7 +89,7 @@ def _instrument(metric: metrics.Metric, names: Sequence[str], registry: Collecto
         case "counter":
             return Counter(metric.name, metric.help, names, registry=registry)
         case "gauge":
-            if metric.name == "bifrost_active_requests":
+            if metric.name == _IN_FLIGHT:
                 return Gauge(metric.name, metric.help, names, registry=registry, multiprocess_mode="livesum")
             return Gauge(metric.name, metric.help, names, registry=registry, multiprocess_mode="mostrecent")
         case "histogram":

@@ -82,13 +82,13 @@ class Observer:
 
     def began(self, method: str) -> None:
         """A request is in."""
-        self._kept((method,), lambda: {"method": method}).add("bifrost_active_requests")
+        self._kept((method,), lambda: {"method": method}).count("bifrost_active_requests")
 
     def finished(self, seen: Observation, client_left: bool) -> None:
         """The request is over."""
         took = time.monotonic() - seen.arrived
         custom = tuple(metrics.custom_values(self._config.labels, seen.headers).items())
-        self._kept((seen.method,), lambda: {"method": seen.method}).add("bifrost_active_requests", -1)
+        self._kept((seen.method,), lambda: {"method": seen.method}).count("bifrost_active_requests", -1)
         self._count_http(seen, took, custom)
         if seen.operation:
             self._count_operation(seen, client_left, custom)
@@ -111,38 +111,38 @@ class Observer:
             return {"path": seen.path, "method": seen.method, "status": str(seen.status), **dict(custom)}
 
         counted = self._kept((seen.path, seen.method, seen.status, custom), labels)
-        counted.add("http_requests_total")
-        counted.observe("http_request_duration_seconds", took)
-        counted.observe("http_request_size_bytes", seen.bytes_in)
-        counted.observe("http_response_size_bytes", seen.bytes_out)
+        counted.count("http_requests_total")
+        counted.count("http_request_duration_seconds", took)
+        counted.count("http_request_size_bytes", seen.bytes_in)
+        counted.count("http_response_size_bytes", seen.bytes_out)
 
     def _count_operation(self, seen: Observation, client_left: bool, custom: _Custom) -> None:
         for tried, took, succeeded in seen.upstream:
             counted = self._of_try(seen, tried, succeeded, custom)
-            counted.add("bifrost_upstream_requests_total")
-            counted.observe("bifrost_upstream_latency_seconds", took)
-            counted.set("bifrost_provider_key_up", 1.0 if succeeded else 0.0)
+            counted.count("bifrost_upstream_requests_total")
+            counted.count("bifrost_upstream_latency_seconds", took)
+            counted.count("bifrost_provider_key_up", 1.0 if succeeded else 0.0)
         for failed in seen.trail:
             if failed.rotated:
                 self._count_rotation(failed)
         counted = self._of_try(seen, seen.tried, seen.error is None and not client_left, custom)
         if seen.upstream:
-            counted.observe("bifrost_request_retries", len(seen.upstream) - 1)
+            counted.count("bifrost_request_retries", len(seen.upstream) - 1)
         if seen.error is not None or client_left:
             self._count_error(seen, custom)
         else:
-            counted.add("bifrost_success_requests_total")
+            counted.count("bifrost_success_requests_total")
         read, written, cached = tokens(seen.usage)
         if read:
-            counted.add("bifrost_input_tokens_total", read)
+            counted.count("bifrost_input_tokens_total", read)
         if written:
-            counted.add("bifrost_output_tokens_total", written)
+            counted.count("bifrost_output_tokens_total", written)
         if cached:
-            counted.add("bifrost_cache_read_input_tokens_total", cached)
+            counted.count("bifrost_cache_read_input_tokens_total", cached)
         if seen.stream and seen.first_event is not None:
-            counted.observe("bifrost_stream_first_token_latency_seconds", seen.first_event - seen.arrived)
+            counted.count("bifrost_stream_first_token_latency_seconds", seen.first_event - seen.arrived)
             for gap in seen.gaps:
-                counted.observe("bifrost_stream_inter_token_latency_seconds", gap)
+                counted.count("bifrost_stream_inter_token_latency_seconds", gap)
 
     def _count_rotation(self, failed: attempts.Attempted) -> None:
         labels = {
@@ -152,14 +152,14 @@ class Observer:
             "key_name": failed.key_name,
             "fail_reason": failed.reason,
         }
-        self._metrics.labelled(labels).add("bifrost_key_rotation_events_total")
+        self._metrics.labelled(labels).count("bifrost_key_rotation_events_total")
 
     def _count_error(self, seen: Observation, custom: _Custom) -> None:
         error = seen.error or {"status_code": 499}
         kind = metrics.error_type(error, bool(seen.upstream), not seen.upstream and seen.tried is None)
         labels = self._base(seen, seen.tried, False, custom)
         labels |= {"status_code": str(seen.status), "error_type": kind}
-        self._metrics.labelled(labels).add("bifrost_error_requests_total")
+        self._metrics.labelled(labels).count("bifrost_error_requests_total")
 
     def _of_try(
         self, seen: Observation, tried: attempts.Try | None, succeeded: bool, custom: _Custom
@@ -167,7 +167,14 @@ class Observer:
         key: Hashable = (seen.operation, seen.model, succeeded, custom)
         if tried is not None:
             aliased = tried.alias is not None
-            of_try = (tried.model, tried.asked_model, aliased, tried.fallback_index, tried.key.id, tried.key.name)
+            of_try = (
+                tried.model,
+                tried.asked_model,
+                aliased,
+                tried.fallback_index,
+                tried.key.id,
+                tried.key.name,
+            )
             key = (seen.operation, of_try, succeeded, custom)
         return self._kept(key, lambda: self._base(seen, tried, succeeded, custom))
 
