@@ -261,9 +261,8 @@ def reply_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """
     joined: dict[str, str] = {}
     for name, value in pairs:
-        if "\n" in value or "\r" in value:
-            value = _LINE_FOLD.sub(" ", value)
-        key, text = name.lower(), value.strip()
+        is_folded = "\n" in value or "\r" in value
+        key, text = name.lower(), (_LINE_FOLD.sub(" ", value) if is_folded else value).strip()
         joined[key] = f"{joined[key]}, {text}" if key in joined else text
     return joined
 
