@@ -51,6 +51,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving.admission import Admission, FullError
     from serving.answers import SERVER, Answer
     from serving.front import Runner
+    from serving.listener import Listener, listen
     from serving.metrics import CONTENT_TYPE, Metrics
     from serving.observation import Observation, Observer
     from serving.uplink import Uplink
@@ -81,6 +82,7 @@ else:  # installed
     from .serving.admission import Admission, FullError
     from .serving.answers import SERVER, Answer
     from .serving.front import Runner
+    from .serving.listener import Listener, listen
     from .serving.metrics import CONTENT_TYPE, Metrics
     from .serving.observation import Observation, Observer
     from .serving.uplink import Uplink
@@ -962,13 +964,18 @@ async def listening(
 
     On leaving, requests that run have some time to end.
     """
-    server = runner(app, grace_s)
+    running = runner(app, grace_s)
+    listener: Listener | None = None
     try:
-        await server.setup()
-        await web.TCPSite(server, host, port, backlog=1024).start()
-        yield server.addresses[0][1]
+        await running.setup()
+        if running.server is None:
+            raise RuntimeError("the application did not start")
+        listener = await listen(running.server, host, port)
+        yield listener.port
     finally:
-        await server.cleanup()
+        if listener is not None:
+            listener.close()
+        await running.cleanup()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

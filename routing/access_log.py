@@ -7,16 +7,15 @@ cut, quoted where needed, and ASCII only.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, NamedTuple
 
-from . import secrets as secrecy
 from .fields import Array, Flag, OneOf, Setting
 from .header_settings import HeaderName
+from .secrets import NO_SECRETS, Secrets
 
 Format = Literal["text", "json"]
 
@@ -90,7 +89,7 @@ class Record(NamedTuple):
     headers: Mapping[str, str] = _NO_HEADERS
 
 
-def line(record: Record, style: Format, secrets: Iterable[str] = ()) -> str:
+def line(record: Record, style: Format, secrets: Secrets = NO_SECRETS) -> str:
     """The line for ``record``, without a line end; ``secrets`` are blotted out wherever they appear."""
     members: dict[str, object] = {"time": _timestamp(record.at)}
     texts = []
@@ -104,7 +103,7 @@ def line(record: Record, style: Format, secrets: Iterable[str] = ()) -> str:
         elif value or (value == 0 and value is not False):
             members[name] = value
     together = " ".join(texts)
-    if record.headers or len(together) > _LONGEST or secrecy.may_hold(together, *secrets):
+    if record.headers or len(together) > _LONGEST or secrets.are_in(together):
         members = _hidden(members, secrets)
     elif style == "text" and _PLAIN.fullmatch(together.replace(" ", "", len(texts) - 1)):
         return " ".join([f"{name}={'true' if value is True else value}" for name, value in members.items()])
@@ -116,9 +115,9 @@ def line(record: Record, style: Format, secrets: Iterable[str] = ()) -> str:
     return " ".join([f"{name}={_spelled(value)}" for name, value in members.items()])
 
 
-def _hidden(members: Mapping[str, object], secrets: Iterable[str]) -> dict[str, object]:
+def _hidden(members: Mapping[str, object], secrets: Secrets) -> dict[str, object]:
     """Secrets first: half of one that was cut would no longer be found."""
-    hidden = secrecy.hide(members, *secrets)
+    hidden = secrets.hide(members)
     return {name: _cut(value) for name, value in hidden.items()} if isinstance(hidden, dict) else {}
 
 
@@ -137,13 +136,8 @@ def _spelled(value: object) -> str:
 
 
 def _timestamp(at: float) -> str:
-    second, micros = divmod(round(min(max(at, 0.0), _LAST_SECOND) * 1_000_000), 1_000_000)
-    return f"{_second(second)}.{micros // 1000:03d}Z"
-
-
-@lru_cache(maxsize=8)
-def _second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
+    moment = datetime.fromtimestamp(min(max(at, 0.0), _LAST_SECOND), UTC)
+    return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 _MEMBERS: Final = Record._fields[1:]

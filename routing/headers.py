@@ -62,7 +62,7 @@ SECURITY: Final[Mapping[str, str]] = MappingProxyType({
 
 _NEVER_TO_CLIENT: Final = (
     HOP_BY_HOP
-    | SECURITY.keys()
+    | frozenset(SECURITY)
     | {
         "alt-svc",
         "authorization",

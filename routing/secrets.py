@@ -1,8 +1,7 @@
 """Keeping secrets out of what the client reads."""
 
 import json
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 _SHORTEST: Final = 4  # anything shorter is no secret, and hiding it would garble every text
@@ -10,31 +9,40 @@ _DEEPEST: Final = 64
 _HIDDEN: Final = "***"
 
 
-def hide(value: object, *secrets: str) -> object:
-    """``value``, a JSON value, with ``***`` wherever one of its texts holds one of ``secrets``.
+class Secrets:
+    """Texts that nobody outside may read. The printed form shows none of them."""
 
-    A secret is found as it is and as JSON spells it inside a text. What is
-    nested too deeply to be searched is hidden as a whole.
-    """
-    spellings = _spellings(secrets)
-    return _hide(value, spellings, _DEEPEST) if spellings else value
+    __slots__ = ("_spellings",)
 
-
-def may_hold(text: str, *secrets: str) -> bool:
-    """Whether ``hide`` would change ``text``."""
-    return any(spelling in text for spelling in _spellings(secrets))
-
-
-@lru_cache(maxsize=256)
-def _spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(
-        dict.fromkeys(
-            spelling
-            for secret in sorted(secrets, key=len, reverse=True)
-            if len(secret) >= _SHORTEST
-            for spelling in (secret, json.dumps(secret)[1:-1])
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._spellings: Final = tuple(
+            dict.fromkeys(
+                spelling
+                for secret in sorted(texts, key=len, reverse=True)
+                if len(secret) >= _SHORTEST
+                for spelling in (secret, json.dumps(secret)[1:-1])
+            )
         )
-    )
+
+    def hide(self, value: object) -> object:
+        """``value``, a JSON value, with ``***`` wherever one of its texts holds a secret.
+
+        A secret is found as it is and as JSON spells it inside a text. What is
+        nested too deeply to be searched is hidden as a whole.
+        """
+        return _hide(value, self._spellings, _DEEPEST) if self._spellings else value
+
+    def are_in(self, text: str) -> bool:
+        """Whether ``text`` holds one."""
+        return any(spelling in text for spelling in self._spellings)
+
+
+NO_SECRETS: Final = Secrets()
+
+
+def hide(value: object, *secrets: str) -> object:
+    """``Secrets(secrets).hide(value)``."""
+    return Secrets(secrets).hide(value)
 
 
 def _hide(value: object, spellings: tuple[str, ...], depth: int) -> object:

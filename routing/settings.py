@@ -364,7 +364,7 @@ class Config:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every text that nobody outside may read, for ``secrets.hide``."""
+        """Every text that nobody outside may read, for ``secrets.Secrets``."""
         required = (header.secret or "" for header in self.required_headers)
         found = (*(key.value for key in self.keys), *self.auth.api_keys, *required)
         return tuple(dict.fromkeys(secret for secret in found if secret))

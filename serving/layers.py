@@ -6,11 +6,33 @@ if TYPE_CHECKING or __package__ == "serving":  # in a checkout
     import translate
     import transports
     from comparison import command as comparison
-    from routing import access_log, attempts, check, confidential, fleet, headers, limits, metrics, settings
+    from routing import (
+        access_log,
+        attempts,
+        check,
+        confidential,
+        fleet,
+        headers,
+        limits,
+        metrics,
+        secrets,
+        settings,
+    )
 else:  # installed
     from .. import translate, transports
     from ..comparison import command as comparison
-    from ..routing import access_log, attempts, check, confidential, fleet, headers, limits, metrics, settings
+    from ..routing import (
+        access_log,
+        attempts,
+        check,
+        confidential,
+        fleet,
+        headers,
+        limits,
+        metrics,
+        secrets,
+        settings,
+    )
 
 __all__ = [
     "access_log",
@@ -22,6 +44,7 @@ __all__ = [
     "headers",
     "limits",
     "metrics",
+    "secrets",
     "settings",
     "translate",
     "transports",

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Final
 
-from .layers import access_log, attempts, metrics, settings
+from .layers import access_log, attempts, metrics, secrets, settings
 from .metrics import Labelled, Metrics
 
 log: Final = logging.getLogger("bifrost_vllm.access")
@@ -77,7 +77,7 @@ class Observer:
         self._metrics = counted
         self._write = write
         self._models = config.known_models
-        self._secrets = config.secrets
+        self._secrets = secrets.Secrets(config.secrets)
         self._labelled: dict[Hashable, Labelled] = {}
 
     def began(self, method: str) -> None:

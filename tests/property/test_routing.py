@@ -407,7 +407,7 @@ def test_any_record_is_one_line_without_secrets(
         input_tokens=numbers[2],
         headers={"x-team": header},
     )
-    written = access_log.line(record, style, [SECRET])
+    written = access_log.line(record, style, secrets.Secrets([SECRET]))
     assert written.isascii()
     assert written.isprintable()
     assert SECRET not in written

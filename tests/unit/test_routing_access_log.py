@@ -5,6 +5,7 @@ import json
 import pytest
 
 from routing.access_log import Format, Record, line
+from routing.secrets import Secrets
 
 STYLES: list[Format] = ["text", "json"]
 
@@ -117,7 +118,10 @@ def test_a_secret_is_blotted_out_wherever_a_client_put_it() -> None:
         model="x" * 250 + "sk-canary",
         headers={"x-team": "a sk-canary b", "x-none": ""},
     )
-    for written in (line(record, style, ["sk-canary", "", "abc"]) for style in STYLES):
+    for written in (line(record, style, Secrets(["sk-canary", "", "abc"])) for style in STYLES):
         assert "canary" not in written
         assert "sk-" not in written
-    assert json.loads(line(record, "json", ["sk-canary"]))["headers"] == {"x-team": "a *** b", "x-none": ""}
+    assert json.loads(line(record, "json", Secrets(["sk-canary"])))["headers"] == {
+        "x-team": "a *** b",
+        "x-none": "",
+    }
