@@ -96,7 +96,7 @@ _COMMENT: Final = b": keep-alive\n\n"
 _LISTING_S: Final = 30.0  # one server that hangs must not hide the models of all others for long
 _GLANCE: Final = 65_536  # bytes of a body that is read although its request is not supported
 _BODY_S: Final = 120.0  # a body that takes longer is not waited for
-GRACE_S: Final = 20.0
+GRACE_S: Final = command_line.GRACE_S
 _LAST_WORDS_S: Final = (
     2.0  # for errors to those that ran on; aiohttp waits twice, Kubernetes kills after 30 s
 )

@@ -31,6 +31,9 @@ RECORDED: Final = settings.Config(
 )
 """The configuration for bundled recordings: one key that serves every model."""
 
+GRACE_S: Final = 20.0
+"""How long requests that run may take once the gateway was told to stop, unless told otherwise."""
+
 _MB: Final = 1024 * 1024
 
 
@@ -45,11 +48,14 @@ class MakeApplication(Protocol):
 
 
 class Program(NamedTuple):
-    """What there is to run: how to make an application, serve it, and change its configuration."""
+    """What there is to run: how to make an application, serve it, and change its configuration.
+
+    The last argument of ``runner`` and ``listening`` are the seconds that requests have to end.
+    """
 
     application: MakeApplication
-    runner: Callable[[web.Application], web.AppRunner]
-    listening: Callable[[web.Application, str, int], AbstractAsyncContextManager[int]]
+    runner: Callable[[web.Application, float], web.AppRunner]
+    listening: Callable[[web.Application, str, int, float], AbstractAsyncContextManager[int]]
     reconfigure: Callable[[web.Application, settings.Config], None]
 
 
@@ -93,7 +99,7 @@ def _serve(program: Program, options: argparse.Namespace) -> int:
         source += f", recording to {options.record}"
     make = partial(_application, program, config, recordings, options, writer)
     if options.workers > 1:
-        return _serve_in_processes(program, make, options)
+        return _serve_in_processes(program, make, source, options)
     with writer or nullcontext(), asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         return runner.run(_run(program, make, source, options, writer))
 
@@ -123,7 +129,7 @@ def _transport(asked: str) -> TransportName:
 
 
 def _serve_in_processes(
-    program: Program, make: Callable[[], web.Application], options: argparse.Namespace
+    program: Program, make: Callable[[], web.Application], source: str, options: argparse.Namespace
 ) -> int:
     if options.record is not None:
         return _complain("--record and --workers exclude each other: one process writes recordings")
@@ -131,20 +137,21 @@ def _serve_in_processes(
         workers = importlib.import_module(".workers", __package__)
     except ImportError:
         return _complain("--workers needs gunicorn: pip install 'bifrost-vllm[workers]'")
-    return int(
-        workers.run(
-            partial(_worker, program, make, options.config), options.host, options.port, options.workers
-        )
-    )
+    worker = partial(_worker, program, make, source, options.config, options.grace)
+    return int(workers.run(worker, options.host, options.port, options.workers, options.grace))
 
 
-async def _worker(program: Program, make: Callable[[], web.Application], file: Path | None) -> web.AppRunner:
+async def _worker(
+    program: Program, make: Callable[[], web.Application], source: str, file: Path | None, grace_s: float
+) -> web.AppRunner:
     """One of several processes; each reads the file anew, as gunicorn starts new ones after SIGHUP."""
     app = make()
     now = None if file is None else configuration(file)
     if now is not None:
         program.reconfigure(app, now)
-    return program.runner(app)
+        source = _counted(now.keys, "key")
+    log.info("process %d is ready (%s)", os.getpid(), source)
+    return program.runner(app, grace_s)
 
 
 async def _run(
@@ -164,7 +171,8 @@ async def _run(
             loop.add_signal_handler(signal.SIGHUP, _reread, program, app, options.config, writer)
     async with AsyncExitStack() as running:
         try:
-            bound = await running.enter_async_context(program.listening(app, options.host, options.port))
+            server = program.listening(app, options.host, options.port, options.grace)
+            bound = await running.enter_async_context(server)
         except OSError as error:
             return _complain(f"cannot listen: {error.strerror}")
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -356,6 +364,14 @@ def _arguments() -> argparse.ArgumentParser:
         help="processes, by gunicorn (default: %(default)s)",
     )
     serve.add_argument(
+        "--grace",
+        default=GRACE_S,
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long requests that run may take after SIGTERM, before they end with an error "
+        "(default: %(default)g)",
+    )
+    serve.add_argument(
         "--transport",
         choices=["auto", "aiohttp", "httptools"],
         default="auto",
@@ -386,6 +402,12 @@ def _positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (seconds := float(text)) <= 86_400:
+        raise argparse.ArgumentTypeError("more than 0 and at most 86400 seconds")
+    return seconds
 
 
 def _share(text: str) -> float:

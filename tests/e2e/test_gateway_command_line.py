@@ -303,6 +303,8 @@ def test_a_port_that_is_taken(failed: Failed, upstream: Upstream) -> None:
         ["--record-sample", "0"],
         ["--record-sample", "1.1"],
         ["--record-max-mb", "0"],
+        ["--grace", "0"],
+        ["--grace", "1e6"],
     ],
 )
 def test_arguments_that_make_no_sense(arguments: list[str]) -> None:

@@ -5,7 +5,8 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,26 @@ def paused(go_on: Signal) -> Script:
     return script
 
 
-def until(process: subprocess.Popen[str], text: str) -> str:
-    """Read what a process complains of until a line has ``text``."""
+def until(process: subprocess.Popen[str], *texts: str) -> None:
+    """Read what a process complains of until each of ``texts`` stood in a line of its own."""
     assert process.stderr is not None
-    seen = ""
-    while text not in seen:
+    missing, seen = list(texts), ""
+    while missing:
         line = process.stderr.readline()
         assert line, seen
         seen += line
-    return seen
+        if (found := next((text for text in missing if text in line), None)) is not None:
+            missing.remove(found)
+
+
+def counted(metrics: str) -> float:
+    """How many chats were asked for, as metrics tell it."""
+    (line,) = (
+        line
+        for line in metrics.splitlines()
+        if line.startswith(f'http_requests_total{{method="POST",path="{CHAT}",status="200"')
+    )
+    return float(line.rsplit(" ", 1)[1])
 
 
 def key_name(answer: requests.Response) -> object:
@@ -101,29 +113,73 @@ def test_a_new_configuration_does_not_disturb_what_runs(
         assert key_name(requests.post(url + CHAT, json=ASK, timeout=PATIENCE_S)) == "new"
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@contextmanager
+def serving(
+    upstream: Upstream, folder: Path, processes: int, *more: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A gateway of one process or of several, and its address."""
+    file, port = config_file(folder, served_by(upstream.url)), free_port()
+    with started("--config", file, "--port", str(port), "--workers", str(processes), *more) as process:
+        if processes == 1:
+            ready(process)
+        else:
+            until(process, *["is ready (1 key)"] * processes)
+        yield process, f"http://127.0.0.1:{port}"
+
+
+def until_nobody_is_let_in(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    while True:
+        try:
+            socket.create_connection((host, int(port)), PATIENCE_S).close()
+        except ConnectionResetError:  # let in by the system, and by nobody else
+            continue
+        except ConnectionRefusedError:
+            return
+
+
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_running_stream_comes_to_its_end_before_the_gateway_stops(
-    upstream: Upstream, http: requests.Session, tmp_path: Path
+    upstream: Upstream, http: requests.Session, tmp_path: Path, processes: int
 ) -> None:
     go_on = upstream.signal()
     upstream.answers(paused(go_on))
-    file = config_file(tmp_path, served_by(upstream.url))
-    with started("--config", file, "--port", "0") as process:
-        url, _ = ready(process)
-        host, port = url.removeprefix("http://").split(":")
+    with serving(upstream, tmp_path, processes) as (process, url):
         with http.post(url + CHAT, json=ASK_STREAM, stream=True) as answer:
             lines = answer.iter_lines()
             assert b'"role":"assistant"' in next(lines)
             process.terminate()
-            while True:  # nobody new is let in
-                try:
-                    socket.create_connection((host, int(port)), PATIENCE_S).close()
-                except ConnectionResetError:  # let in by the system, and by nobody else
-                    continue
-                except ConnectionRefusedError:
-                    break
+            until_nobody_is_let_in(url)
             go_on.set()
             assert [line for line in lines if line][-1] == b"data: [DONE]"
         assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stream_that_outlasts_the_grace_is_cut_with_an_error_and_the_gateway_stops(
+    upstream: Upstream, http: requests.Session, tmp_path: Path, processes: int
+) -> None:
+    async def begun(exchange: Exchange) -> None:
+        await exchange.send(stream_head() + chunk(frame(HELLO[0])))
+        await exchange.client_left()
+
+    upstream.answers(begun)
+    with serving(upstream, tmp_path, processes, "--grace", "0.01") as (process, url):
+        with http.post(url + CHAT, json=ASK_STREAM, stream=True) as answer:
+            lines = answer.iter_lines()
+            assert b'"role":"assistant"' in next(lines)
+            process.terminate()
+            rest = [line for line in lines if line]
+        assert process.wait(PATIENCE_S) == 0
+    assert json.loads(rest[-1].removeprefix(b"data: ")) == STOPPING
+    assert sum(b"error" in line or b"DONE" in line for line in rest) == 1
+    upstream.request().left.wait()
 
 
 @pytest.fixture
@@ -179,30 +235,38 @@ def test_a_request_without_an_answer_gets_an_error(
     upstream.request().left.wait()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
 def test_several_processes_add_up_what_they_count(
     upstream: Upstream, http: requests.Session, tmp_path: Path
 ) -> None:
     upstream.always_answers(reply(COMPLETION))
-    port = free_port()
-    file = config_file(tmp_path, served_by(upstream.url))
-    with started("--config", file, "--port", str(port), "--workers", "2") as process:
-        until(process, "Booting worker")
-        until(process, "Booting worker")
-        url = f"http://127.0.0.1:{port}"
+    with serving(upstream, tmp_path, 2) as (process, url):
         for _ in range(8):  # on connections of their own: either process may get them
             assert requests.post(url + CHAT, json=ASK, timeout=PATIENCE_S).status_code == 200
-        counted = [
-            line
-            for line in http.get(f"{url}/metrics").text.splitlines()
-            if line.startswith(f'http_requests_total{{method="POST",path="{CHAT}"')
-        ]
-        assert [line.rsplit(" ", 1)[1] for line in counted] == ["8.0"]
+        assert counted(http.get(f"{url}/metrics").text) == 8
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_processes_that_make_room_for_others_drop_no_request_and_no_count(
+    upstream: Upstream, http: requests.Session, tmp_path: Path
+) -> None:
+    go_on = upstream.signal()
+    upstream.answers(paused(go_on))
+    upstream.always_answers(reply(COMPLETION))
+    with serving(upstream, tmp_path, 2) as (process, url):
+        with http.post(url + CHAT, json=ASK_STREAM, stream=True) as answer:
+            lines = answer.iter_lines()
+            assert b'"role":"assistant"' in next(lines)
+            config_file(tmp_path, served_by(upstream.url, "new"))
+            process.send_signal(signal.SIGHUP)
+            until(process, "is ready (1 key)", "is ready (1 key)", "Worker exiting")
+            asked = 1
+            while key_name(requests.post(url + CHAT, json=ASK, timeout=PATIENCE_S)) != "new":
+                asked += 1
+            go_on.set()
+            assert [line for line in lines if line][-1] == b"data: [DONE]"
+        until(process, "Worker exiting")
+        assert counted(requests.get(f"{url}/metrics", timeout=PATIENCE_S).text) == 1 + asked
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
 
