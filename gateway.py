@@ -50,7 +50,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving.admission import Admission, FullError
     from serving.front import Runner
     from serving.metrics import CONTENT_TYPE, Metrics
-    from serving.observation import Observation, Observer
+    from serving.observation import Observation, Observer, Tracing
     from serving.uplink import Uplink
     from translate import Failure, documents, errors, sse
 else:  # installed
@@ -79,7 +79,7 @@ else:  # installed
     from .serving.admission import Admission, FullError
     from .serving.front import Runner
     from .serving.metrics import CONTENT_TYPE, Metrics
-    from .serving.observation import Observation, Observer
+    from .serving.observation import Observation, Observer, Tracing
     from .serving.uplink import Uplink
     from .translate import Failure, documents, errors, sse
 
@@ -179,8 +179,10 @@ class Gateway:
         config: settings.Config,
         sink: transports.Sink | None = None,
         transport: uplinks.TransportName = "aiohttp",
+        tracing: Tracing | None = None,
     ) -> None:
         self._sink = sink
+        self.tracing: Final = tracing
         self._transport: uplinks.TransportName = transport
         self._replay: transports.AsyncReplayTransport | None = None
         self.metrics = Metrics(config.labels)
@@ -270,7 +272,10 @@ class Gateway:
                 if isinstance(inquiry, Failure):
                     return _failed(inquiry, seen)
                 seen.operation, seen.model = inquiry.request_type, inquiry.ask.model
+                if seen.trace is not None:
+                    seen.trace.understood(seen.operation, seen.model, inquiry.document.get("params"))
                 if headers.flag(request.headers.get("x-bf-dry-run")):
+                    seen.trace = None  # nobody is asked
                     return self._explanation(inquiry, request)
                 if inquiry.operation.fold is None:
                     return await self._whole(inquiry, request)
@@ -312,7 +317,10 @@ class Gateway:
 
     async def _listing(self, request: web.Request) -> listing.Listing | web.Response:
         """What all keys list, asked at once; the answer to the client when there is no list."""
-        request[_SEEN].operation = "list_models"
+        seen = request[_SEEN]
+        seen.operation = "list_models"
+        if seen.trace is not None:
+            seen.trace.understood(seen.operation, "", None)
         chosen = keys.choose_all(self.config, request.query.get("provider", ""), _pin(request))
         if isinstance(chosen, keys.Refusal):
             return _failed(_own(refusals.unroutable(chosen.message)), request[_SEEN])
@@ -334,6 +342,8 @@ class Gateway:
         failure: Failure | None = None
         for key, task in zip(chosen, tasks, strict=True):
             outcome = task.result()
+            if seen.trace is not None:
+                seen.trace.answered(key, outcome.error if isinstance(outcome, Failure) else None)
             if isinstance(outcome, Failure):
                 failure = outcome
                 answers.append(listing.Answer(key, error=secrets.hide(outcome.error, key.value)))
@@ -392,7 +402,7 @@ class Gateway:
         )
 
     def _job(self, inquiry: Inquiry, step: attempts.Try, request: web.Request) -> Job | Failure:
-        endpoint = self._endpoint(step.key, request)
+        endpoint = self._endpoint(step.key, request, step.model)
         if isinstance(endpoint, Failure):
             return endpoint
         call = translate.Call(
@@ -410,7 +420,9 @@ class Gateway:
             return way
         return Job(inquiry.operation, step.applied(inquiry.document), call, endpoint, *way)
 
-    def _endpoint(self, key: settings.Key, request: web.Request) -> transports.Endpoint | Failure:
+    def _endpoint(
+        self, key: settings.Key, request: web.Request, model: str = ""
+    ) -> transports.Endpoint | Failure:
         upstream = headers.to_upstream(
             request.headers.items(),
             self.config.network.extra_headers,
@@ -420,6 +432,8 @@ class Gateway:
         )
         if isinstance(upstream, headers.Unsendable):
             return errors.invalid(f"the value of the header {upstream.name} cannot be sent", upstream.name)
+        if (trace := request[_SEEN].trace) is not None:
+            upstream |= trace.asks(key, model)
         return transports.Endpoint(key.url, key.value, upstream, self._timeouts)
 
     def _wants(self, header: str, request: web.Request, configured: bool) -> bool:
@@ -555,6 +569,8 @@ class Gateway:
         self._fleet = self._fleet.failed(
             step.key, step.asked_model, failed, self.config.selection, moment.now_s
         )
+        if seen.trace is not None:
+            seen.trace.answered(step.key, failure.error)
         following = attempts.after(step, failed, self._fleet, moment)
         seen.trail = following.trail
         return following
@@ -760,6 +776,8 @@ def _observing(gateway: Gateway) -> Middleware:
         )
         seen.headers = request.headers.items()
         seen.bytes_in = request.content_length or 0
+        if gateway.tracing is not None:
+            seen.trace = gateway.tracing.begin(seen)
         observer, active = gateway.observer, {"method": seen.method}
         gateway.metrics.add("bifrost_active_requests", active)
         client_left = True
@@ -866,19 +884,22 @@ def application(
     replay: transports.AsyncReplayTransport | None = None,
     sink: transports.Sink | None = None,
     transport: uplinks.TransportName = "aiohttp",
+    tracing: Tracing | None = None,
 ) -> web.Application:
     """The gateway as an aiohttp application; with ``replay`` it talks to no server.
 
     With a ``sink``, every exchange with a server is recorded. ``transport``
     is the library that asks the servers.
     """
-    gateway = Gateway(config, sink, transport)
+    gateway = Gateway(config, sink, transport, tracing)
     app = web.Application(
         middlewares=[_observing(gateway), _shield, _guarding(gateway)], client_max_size=config.request_limit
     )
     app[GATEWAY] = gateway
     app.on_response_prepare.append(_dress)
     app.on_shutdown.append(gateway.finish)
+    if tracing is not None:
+        app.cleanup_ctx.append(tracing.running)
     if replay is None:
         app.cleanup_ctx.append(gateway.connected)
     else:

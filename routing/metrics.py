@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from .fields import Schema
 from .reading import At
+from .refusals import is_unroutable
 
 DIMENSION_PREFIX: Final = "x-bf-dim-"
 """``x-bf-dim-NAME`` gives the label NAME a value, if the configuration has such a label."""
@@ -211,13 +212,12 @@ def model_label(model: str, known: frozenset[str], succeeded: bool) -> str:
     return model if (succeeded or model in known) and len(model) <= _LONGEST_VALUE else ""
 
 
-def error_type(error: Mapping[str, object], asked: bool, unroutable: bool = False) -> ErrorType:
+def error_type(error: Mapping[str, object], asked: bool) -> ErrorType:
     """Whose fault an error is.
 
-    ``asked``: a server was asked; otherwise the gateway refused the request,
-    ``unroutable`` because no key serves it.
+    ``asked``: a server was asked; otherwise the gateway refused the request.
     """
-    if unroutable:
+    if not asked and is_unroutable(error):
         return "caller_model_not_available"
     field = error.get("error")
     kind = field.get("type") if isinstance(field, Mapping) else None

@@ -17,7 +17,8 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from aiohttp import web
 
-from .layers import check, comparison, confidential, settings, translate, transports
+from .layers import check, comparison, confidential, settings, telemetry, translate, transports
+from .observation import Tracing
 from .uplink import TransportName
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
@@ -44,6 +45,7 @@ class MakeApplication(Protocol):
         replay: transports.AsyncReplayTransport | None = None,
         sink: transports.Sink | None = None,
         transport: TransportName = "aiohttp",
+        tracing: Tracing | None = None,
     ) -> web.Application: ...
 
 
@@ -119,7 +121,22 @@ def _application(
             faults=options.fault,
             idle_s=config.network.stream_idle_timeout_s,
         )
-    return program.application(config, replay, writer, _transport(options.transport))
+    return program.application(config, replay, writer, _transport(options.transport), _tracing())
+
+
+def _tracing() -> Tracing | None:
+    """What traces requests, if the environment wants them traced: nothing is imported unless it does."""
+    wanted = telemetry.traces(os.environ)
+    if isinstance(wanted, telemetry.Unusable):
+        log.warning("requests are not traced: %s", wanted.reason)
+    elif wanted == "on":
+        try:
+            tracing: Tracing = importlib.import_module(".tracing", __package__).from_environment()
+        except ImportError:
+            log.warning("requests are not traced: that needs pip install 'bifrost-vllm[otel]'")
+        else:
+            return tracing
+    return None
 
 
 def _transport(asked: str) -> TransportName:

@@ -6,11 +6,33 @@ if TYPE_CHECKING or __package__ == "serving":  # in a checkout
     import translate
     import transports
     from comparison import command as comparison
-    from routing import access_log, attempts, check, confidential, fleet, limits, metrics, settings
+    from routing import (
+        access_log,
+        attempts,
+        check,
+        confidential,
+        fleet,
+        headers,
+        limits,
+        metrics,
+        settings,
+        telemetry,
+    )
 else:  # installed
     from .. import translate, transports
     from ..comparison import command as comparison
-    from ..routing import access_log, attempts, check, confidential, fleet, limits, metrics, settings
+    from ..routing import (
+        access_log,
+        attempts,
+        check,
+        confidential,
+        fleet,
+        headers,
+        limits,
+        metrics,
+        settings,
+        telemetry,
+    )
 
 __all__ = [
     "access_log",
@@ -19,9 +41,11 @@ __all__ = [
     "comparison",
     "confidential",
     "fleet",
+    "headers",
     "limits",
     "metrics",
     "settings",
+    "telemetry",
     "translate",
     "transports",
 ]

@@ -2,8 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+from aiohttp import web
 
 from .layers import access_log, attempts, metrics, settings
 from .metrics import Metrics
@@ -11,6 +13,22 @@ from .metrics import Metrics
 log: Final = logging.getLogger("bifrost_vllm.access")
 
 _PROVIDER: Final = "vllm"
+
+
+class Trace(Protocol):
+    """The spans of one request; ``tracing`` has them."""
+
+    def understood(self, operation: str, model: str, params: object) -> None: ...
+    def asks(self, key: settings.Key, model: str) -> dict[str, str]: ...
+    def answered(self, key: settings.Key, error: Mapping[str, object] | None = None) -> None: ...
+    def finished(self, seen: "Observation", client_left: bool) -> None: ...
+
+
+class Tracing(Protocol):
+    """Makes them, while the application runs."""
+
+    def begin(self, seen: "Observation") -> Trace | None: ...
+    def running(self, app: web.Application) -> AsyncIterator[None]: ...
 
 
 class Observation:
@@ -22,7 +40,7 @@ class Observation:
     __slots__ = (
         "arrived", "at", "bytes_in", "bytes_out", "client", "error", "first_event", "gaps", "headers",
         "last_event", "method", "model", "operation", "path", "request_id", "served", "status", "stream",
-        "trail", "tried", "upstream", "usage",
+        "trace", "trail", "tried", "upstream", "usage",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, request_id: str, client: str) -> None:
@@ -48,6 +66,7 @@ class Observation:
         self.bytes_in = 0
         self.bytes_out = 0
         self.headers: Iterable[tuple[str, str]] = ()
+        self.trace: Trace | None = None
 
     def event(self) -> None:
         """Events went to the client."""
@@ -79,6 +98,8 @@ class Observer:
     def finished(self, seen: Observation, client_left: bool) -> None:
         """The request is over."""
         took = time.monotonic() - seen.arrived
+        if seen.trace is not None:
+            seen.trace.finished(seen, client_left)
         self._count_http(seen, took)
         if seen.operation:
             self._count_operation(seen, client_left)
@@ -122,7 +143,7 @@ class Observer:
             counted.observe("bifrost_request_retries", labels, len(seen.upstream) - 1)
         if seen.error is not None or client_left:
             error = seen.error or {"status_code": 499}
-            kind = metrics.error_type(error, bool(seen.upstream), not seen.upstream and seen.tried is None)
+            kind = metrics.error_type(error, bool(seen.upstream))
             counted.add(
                 "bifrost_error_requests_total", labels | {"status_code": str(seen.status), "error_type": kind}
             )

@@ -17,7 +17,7 @@ MakeRunner = Callable[[], Awaitable[web.AppRunner]]
 
 _HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
 _METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-_LAST_WORDS_S: Final = 6  # what a process needs beyond the time that its requests have to end
+_LAST_WORDS_S: Final = 8  # what a process needs beyond the time that its requests have to end
 _LEAST_SILENCE_S: Final = 30  # gunicorn's own limit for a process that does not say that it lives
 _PREFIX: Final = "bifrost-vllm-metrics-"
 
