@@ -40,7 +40,8 @@ _LATENCY_S: Final = (
 _FIRST_TOKEN_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0,
 )  # fmt: skip
-_INTER_TOKEN_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+INTER_TOKEN_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""The buckets of the time between two events of a stream."""
 _SIZE_BYTES: Final = tuple(100.0 * 10**power for power in range(8))
 _RETRIES: Final = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)
 
@@ -107,7 +108,7 @@ METRICS: Final = (
         "histogram",
         "From one event of a stream to the next.",
         _BASE,
-        _INTER_TOKEN_S,
+        INTER_TOKEN_S,
     ),
     Metric("bifrost_request_retries", "histogram", "Retries that a request needed.", _BASE, _RETRIES),
     Metric(

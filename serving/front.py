@@ -1,10 +1,13 @@
 """aiohttp's server, with its own errors in our words: JSON, and no bytes of the client's."""
 
 import json
+import uuid
 from typing import Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+from .layers import headers
 
 _MALFORMED: Final = "malformed HTTP request"
 _INTERNAL: Final = "internal server error"
@@ -21,7 +24,10 @@ class _Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what cannot be read; ``message`` has excerpts of it and is left out."""
-        self.log_exception("Error handling request from %s", request.remote, exc_info=exc)
+        request_id = str(uuid.uuid4())  # the client's own, if it sent one, was not read
+        self.log_exception(
+            "request %s: error handling a request from %s", request_id, request.remote, exc_info=exc
+        )
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
         error = (
@@ -33,7 +39,12 @@ class _Connection(RequestHandler):
         response = web.Response(
             body=json.dumps(document, separators=(",", ":")).encode(),
             status=status,
-            headers={"content-type": "application/json", "server": "bifrost-vllm"},
+            headers={
+                **headers.SECURITY,
+                "content-type": "application/json",
+                "server": "bifrost-vllm",
+                "x-request-id": request_id,
+            },
         )
         response.force_close()
         return response

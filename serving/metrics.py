@@ -54,11 +54,12 @@ class Metrics:
         if isinstance(series, Gauge):
             series.set(value)
 
-    def observe(self, name: str, values: Mapping[str, str], value: float) -> None:
-        """Put a value into a histogram."""
+    def observe(self, name: str, values: Mapping[str, str], value: float, times: int = 1) -> None:
+        """Put a value into a histogram, so often."""
         series = self._of(name, values)
         if isinstance(series, Histogram):
-            series.observe(value)
+            for _ in range(times):
+                series.observe(value)
 
     def text(self) -> bytes:
         """All metrics in Prometheus' format."""

@@ -2,7 +2,9 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from math import inf, nextafter
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -29,6 +31,29 @@ class Tracing(Protocol):
 
     def begin(self, seen: "Observation") -> Trace | None: ...
     def running(self, app: web.Application) -> AsyncIterator[None]: ...
+
+
+class Gaps:
+    """Silences between the events of a stream, in seconds; as many as there are buckets for them are kept."""
+
+    __slots__ = ("_counts", "_sums")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(metrics.INTER_TOKEN_S) + 1)
+        self._sums = [0.0] * (len(metrics.INTER_TOKEN_S) + 1)
+
+    def add(self, gap: float) -> None:
+        bucket = bisect_left(metrics.INTER_TOKEN_S, gap)
+        self._counts[bucket] += 1
+        self._sums[bucket] += gap
+
+    def means(self) -> Iterator[tuple[float, int]]:
+        """A gap for each bucket, and how often to count it: buckets and sum come out as if each was counted."""
+        least = -inf
+        for most, count, total in zip((*metrics.INTER_TOKEN_S, inf), self._counts, self._sums, strict=True):
+            if count:
+                yield min(max(total / count, nextafter(least, inf)), most), count
+            least = most
 
 
 class Observation:
@@ -62,7 +87,7 @@ class Observation:
         self.usage: Mapping[str, object] = {}
         self.first_event: float | None = None
         self.last_event = 0.0
-        self.gaps: list[float] = []
+        self.gaps: Final = Gaps()
         self.bytes_in = 0
         self.bytes_out = 0
         self.headers: Iterable[tuple[str, str]] = ()
@@ -74,7 +99,7 @@ class Observation:
         if self.first_event is None:
             self.first_event = now
         else:
-            self.gaps.append(now - self.last_event)
+            self.gaps.add(now - self.last_event)
         self.last_event = now
 
     def used(self, document: Mapping[str, object]) -> None:
@@ -157,8 +182,8 @@ class Observer:
             counted.observe(
                 "bifrost_stream_first_token_latency_seconds", labels, seen.first_event - seen.arrived
             )
-            for gap in seen.gaps:
-                counted.observe("bifrost_stream_inter_token_latency_seconds", labels, gap)
+            for gap, times in seen.gaps.means():
+                counted.observe("bifrost_stream_inter_token_latency_seconds", labels, gap, times)
 
     def _custom(self, seen: Observation) -> dict[str, str]:
         return metrics.custom_values(self._config.labels, seen.headers)

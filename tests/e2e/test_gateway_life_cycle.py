@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import requests
 
 import gateway
+from routing import headers
 from routing.config import Config, Key
 from routing.settings import Selection
 from tests.e2e.conftest import Serve
@@ -301,7 +303,16 @@ def test_a_body_that_does_not_come(loop_thread: LoopThread, upstream: Upstream) 
 def test_what_is_no_http_is_not_echoed(url: str, request_bytes: bytes) -> None:
     head, _, body = exchanged(url, request_bytes).partition(b"\r\n\r\n")
     assert b"canary" not in head + body
-    assert b"content-type: application/json" in head
+    fields = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    assert fields.pop("date")
+    assert uuid.UUID(fields.pop("x-request-id"))
+    assert fields.pop("connection", "close") == "close"
+    assert fields == {
+        **{name: value.lower() for name, value in headers.SECURITY.items()},
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "server": "bifrost-vllm",
+    }
     assert json.loads(body) == {
         "is_bifrost_error": False,
         "status_code": 400,
