@@ -47,7 +47,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     )
     from serving import command_line
     from serving import uplink as uplinks
-    from serving.admission import Admission, FullError
+    from serving.admission import Admission, FullError, Turn
     from serving.front import Runner
     from serving.metrics import CONTENT_TYPE, Metrics
     from serving.observation import Observation, Observer, Tracing
@@ -76,7 +76,7 @@ else:  # installed
     )
     from .serving import command_line
     from .serving import uplink as uplinks
-    from .serving.admission import Admission, FullError
+    from .serving.admission import Admission, FullError, Turn
     from .serving.front import Runner
     from .serving.metrics import CONTENT_TYPE, Metrics
     from .serving.observation import Observation, Observer, Tracing
@@ -199,8 +199,8 @@ class Gateway:
     def configure(self, config: settings.Config) -> None:
         """From now on, requests are served with ``config``; those that run keep the one they began with.
 
-        What belongs to connections that are open (``uplinks.connections``) and
-        the size limit of bodies stay as they were.
+        What belongs to connections, to servers (``uplinks.connections``) and of
+        clients (``runner``), stays as it was.
         """
         self.config = config
         self.observer = Observer(config, self.metrics, _access.info)
@@ -266,8 +266,8 @@ class Gateway:
         seen = request[_SEEN]
         seen.operation = route.operation
         try:
-            async with self._admission.turn():
-                flat = await self._asked(route, request)
+            async with self._admission.turn() as turn:
+                flat = await self._asked(route, request, turn)
                 inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, request, flat)
                 if isinstance(inquiry, Failure):
                     return _failed(inquiry, seen)
@@ -277,6 +277,7 @@ class Gateway:
                 if headers.flag(request.headers.get("x-bf-dry-run")):
                     seen.trace = None  # nobody is asked
                     return self._explanation(inquiry, request)
+                await turn.take()
                 if inquiry.operation.fold is None:
                     return await self._whole(inquiry, request)
                 return await self._stream(inquiry, request)
@@ -337,7 +338,7 @@ class Gateway:
                 return _failed(way, request[_SEEN])
             jobs.append(Job(translate.OPERATIONS["list_models"], {}, call, endpoint, *way))
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_converse(job)) for job in jobs]
+            tasks = [group.create_task(self._listed(job)) for job in jobs]
         answers: list[listing.Answer] = []
         failure: Failure | None = None
         for key, task in zip(chosen, tasks, strict=True):
@@ -354,6 +355,25 @@ class Gateway:
             return _failed(errors.stamp(failure, call, "", key_statuses=statuses), request[_SEEN], jobs[-1])
         return listing.merge(answers)
 
+    async def _listed(self, job: Job) -> translate.Document | Failure:
+        """What one server lists, after as many attempts as there is budget and time for."""
+        end = asyncio.get_running_loop().time() + (self._listing_timeouts.total_s or _LISTING_S)
+        outcome, number = await _converse(job), 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                while isinstance(outcome, Failure):
+                    wait_s = attempts.wait_to_repeat_s(
+                        self.config.retries,
+                        number,
+                        _failed_at(job, outcome),
+                        random.random(),  # noqa: S311
+                    )
+                    if wait_s is None:
+                        break
+                    await asyncio.sleep(wait_s)
+                    outcome, number = await _converse(job), number + 1
+        return outcome
+
     async def refuse(self, route: unsupported.Route, request: web.Request) -> web.Response:
         """Say that the operation of ``route`` is not supported; no large body is read for that."""
         request_type = route.request_type
@@ -361,21 +381,43 @@ class Gateway:
             request_type = route.streamed
         return _failed(errors.unsupported(request_type), request[_SEEN])
 
-    async def _asked(self, route: Route, request: web.Request) -> translate.Document | Failure:
+    async def _asked(self, route: Route, request: web.Request, turn: Turn) -> translate.Document | Failure:
         """What the client asks, as one flat object."""
         limit = self.config.request_limit
         if (request.content_length or 0) > limit:
             return _too_large(limit)
         try:
-            async with asyncio.timeout(self.body_s):
-                if route.form:
-                    return await _form(request, limit)
+            if route.form:
+                return await _form(self._pieces(request, turn), request, limit)
+            if request.content.is_eof():  # it came along with the headers
                 body = await request.read()
+                turn.fits(len(body))
+                return _flat(body)
+            collected = bytearray()
+            async for data in self._pieces(request, turn):
+                collected += data
+                if len(collected) > limit:
+                    return _too_large(limit)
+            return _flat(bytes(collected))
         except TimeoutError:
             return _client_fault(f"the request body did not come within {self.body_s:g} s", 408)
         except web.RequestPayloadError as error:
             return errors.rejected("invalid compressed request body", 400, cause=str(error))
-        return _flat(body)
+
+    async def _pieces(self, request: web.Request, turn: Turn) -> AsyncIterator[bytes]:
+        """A body as it comes; raises ``TimeoutError`` when that takes too long."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.body_s
+        while True:
+            async with asyncio.timeout_at(end):
+                data = await request.content.readany()
+            if not data:
+                return
+            if not turn.fits(len(data)):
+                left_s = end - loop.time()
+                await turn.take()
+                end = loop.time() + left_s
+            yield data
 
     def _inquiry(self, route: Route, request: web.Request, flat: translate.Document) -> Inquiry | Failure:
         streamed = flat.get("stream")
@@ -560,11 +602,7 @@ class Gateway:
     def _after(
         self, step: attempts.Try, failure: Failure, job: Job, seen: Observation
     ) -> attempts.Try | attempts.GiveUp:
-        failed = failures.Failed(
-            failure.error,
-            failures.retry_after_s(job.uplink.headers.get("retry-after")),
-            unreachable=job.uplink.unreachable,
-        )
+        failed = _failed_at(job, failure)
         moment = _moment()
         self._fleet = self._fleet.failed(
             step.key, step.asked_model, failed, self.config.selection, moment.now_s
@@ -663,6 +701,15 @@ async def _converse(job: Job) -> translate.Document | Failure:
     return await transports.run_async(job.way, translate.converse(job.operation, job.document, job.call))
 
 
+def _failed_at(job: Job, failure: Failure) -> failures.Failed:
+    told = job.uplink.headers
+    return failures.Failed(
+        failure.error,
+        failures.retry_after_s(told.get("retry-after"), told.get("date")),
+        unreachable=job.uplink.unreachable,
+    )
+
+
 def _uncancel() -> None:
     if (task := asyncio.current_task()) is not None:
         task.uncancel()
@@ -694,13 +741,15 @@ async def _asks_for_stream(request: web.Request) -> bool:
     )
 
 
-async def _form(request: web.Request, limit: int) -> translate.Document | Failure:
+async def _form(
+    pieces: AsyncIterator[bytes], request: web.Request, limit: int
+) -> translate.Document | Failure:
     """A form with a file, read as it comes, so that the file is never held twice."""
     boundary = forms.boundary(request.headers.get("content-type", ""))
     if isinstance(boundary, forms.Unreadable):
         return _no_form(boundary)
     reader = forms.Reader(boundary)
-    async for data in request.content.iter_any():
+    async for data in pieces:
         if request.content.total_bytes > limit:
             return _too_large(limit)
         if fault := reader.feed(data):
@@ -925,16 +974,17 @@ def runner(app: web.Application, grace_s: float = GRACE_S) -> web.AppRunner:
     """
     server_log = logging.getLogger("bifrost_vllm.http")
     server_log.addFilter(_is_ours)
-    header_limit = app[GATEWAY].config.header_limit
+    config = app[GATEWAY].config
     app[GATEWAY].grace_s = grace_s
     return Runner(
         app,
         handler_cancellation=True,
         access_log=None,
+        keepalive_timeout=config.client_idle_s,
         shutdown_timeout=_LAST_WORDS_S,
         logger=server_log,
-        max_line_size=header_limit,
-        max_field_size=header_limit,
+        max_line_size=config.header_limit,
+        max_field_size=config.header_limit,
     )
 
 

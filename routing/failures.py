@@ -10,6 +10,8 @@ a 422: vLLM quotes the request in it, and the request may say anything.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -39,6 +41,8 @@ _CALLER_FAULTS: Final = frozenset({400, 409, 413, 415, 422})
 _QUOTING: Final = frozenset({400, 422})
 _BY_STATUS_ALONE: Final = frozenset({401, 403})
 _NO_CLIENT_ANY_MORE: Final = 499
+_MOST_DIGITS: Final = 9
+_LONGEST_DATE: Final = 64
 
 RATE_LIMIT_TEXTS: Final = (
     "rate limit",
@@ -163,12 +167,29 @@ def reason(failed: Failed, failure_class: FailureClass) -> str:
     return _REASONS.get(failure_class) or failed.said("type") or "unknown"
 
 
-def retry_after_s(value: str | None) -> float | None:
-    """The Retry-After header in seconds; ``None`` when it is absent, a date or something else."""
+def retry_after_s(value: str | None, date: str | None = None) -> float | None:
+    """The Retry-After header in seconds; ``None`` when it is absent or cannot be understood.
+
+    As a point in time (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)
+    it is held against ``date``, the Date header of the same answer: both are
+    by the server's clock, whatever ours says.
+    """
     text = (value or "").strip()
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
+    if text.isascii() and text.isdigit():
+        return float(text) if len(text) <= _MOST_DIGITS else None
+    then, now = _moment(text), _moment(date or "")
+    return None if then is None or now is None else max(0.0, (then - now).total_seconds())
+
+
+def _moment(text: str) -> datetime | None:
+    """A point in time as HTTP writes it, in any of its three forms."""
+    if len(text) > _LONGEST_DATE:
         return None
-    return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _about_the_model(failed: Failed, message: str) -> FailureClass | None:

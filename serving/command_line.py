@@ -94,6 +94,7 @@ def _serve(program: Program, options: argparse.Namespace) -> int:
     except UnusableError as error:
         return _complain(str(error))
     _set_up_logging()
+    _allow_connections()
     source = _counted(config.keys, "key")
     if recordings is not None:
         source = f"replaying {_counted(recordings, 'recording')}"
@@ -235,6 +236,17 @@ def _writer(options: argparse.Namespace, config: settings.Config) -> transports.
         )
     except OSError as error:
         raise UnusableError(f"{options.record}: {error.strerror}") from error
+
+
+def _allow_connections() -> None:
+    """Have as many connections as the system allows: what a process starts with is often 1,024."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where "unlimited" is more than there can be
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -48,7 +48,7 @@ class Gaps:
         self._sums[bucket] += gap
 
     def means(self) -> Iterator[tuple[float, int]]:
-        """A gap for each bucket, and how often to count it: buckets and sum come out as if each was counted."""
+        """A gap for each bucket, and how often to count it: buckets and sum are those of all gaps."""
         least = -inf
         for most, count, total in zip((*metrics.INTER_TOKEN_S, inf), self._counts, self._sums, strict=True):
             if count:

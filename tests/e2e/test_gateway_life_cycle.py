@@ -7,7 +7,7 @@ import socket
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import requests
 import gateway
 from routing import headers
 from routing.config import Config, Key
+from routing.limits import Concurrency
 from routing.settings import Selection
 from tests.e2e.conftest import Serve
 from tests.e2e.loopback import (
@@ -237,19 +238,7 @@ def test_a_request_without_an_answer_gets_an_error(
     upstream.request().left.wait()
 
 
-def test_several_processes_add_up_what_they_count(
-    upstream: Upstream, http: requests.Session, tmp_path: Path
-) -> None:
-    upstream.always_answers(reply(COMPLETION))
-    with serving(upstream, tmp_path, 2) as (process, url):
-        for _ in range(8):  # on connections of their own: either process may get them
-            assert requests.post(url + CHAT, json=ASK, timeout=PATIENCE_S).status_code == 200
-        assert counted(http.get(f"{url}/metrics").text) == 8
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0
-
-
-def test_processes_that_make_room_for_others_drop_no_request_and_no_count(
+def test_several_processes_add_up_what_they_count_and_drop_nothing_when_others_replace_them(
     upstream: Upstream, http: requests.Session, tmp_path: Path
 ) -> None:
     go_on = upstream.signal()
@@ -259,10 +248,13 @@ def test_processes_that_make_room_for_others_drop_no_request_and_no_count(
         with http.post(url + CHAT, json=ASK_STREAM, stream=True) as answer:
             lines = answer.iter_lines()
             assert b'"role":"assistant"' in next(lines)
+            for _ in range(8):  # on connections of their own: either process may get them
+                assert key_name(requests.post(url + CHAT, json=ASK, timeout=PATIENCE_S)) == "k"
+            assert counted(requests.get(f"{url}/metrics", timeout=PATIENCE_S).text) == 8
             config_file(tmp_path, served_by(upstream.url, "new"))
             process.send_signal(signal.SIGHUP)
             until(process, "is ready (1 key)", "is ready (1 key)", "Worker exiting")
-            asked = 1
+            asked = 9
             while key_name(requests.post(url + CHAT, json=ASK, timeout=PATIENCE_S)) != "new":
                 asked += 1
             go_on.set()
@@ -290,6 +282,73 @@ def test_a_body_that_does_not_come(loop_thread: LoopThread, upstream: Upstream) 
     finally:
         loop_thread.run(server.__aexit__(None, None, None))
     assert upstream.seen == []
+
+
+def test_a_body_that_comes_slowly_keeps_nobody_waiting(
+    serve: Serve, upstream: Upstream, http: requests.Session
+) -> None:
+    keys = (Key("k", "k", url=upstream.url, models=("*",)),)
+    url = serve(Config(keys, concurrency=Concurrency(1, 1)))
+    upstream.always_answers(reply(COMPLETION))
+    host, port = url.removeprefix("http://").split(":")
+    with ExitStack() as clients:
+        slow = [
+            clients.enter_context(socket.create_connection((host, int(port)), PATIENCE_S)) for _ in range(3)
+        ]
+        for client, framing in zip(slow, (LENGTH, LENGTH, CHUNKED), strict=True):
+            client.sendall(post(framing, b"Connection: close", body=b"" if framing is CHUNKED else BODY[:10]))
+        active = 'bifrost_active_requests{method="POST"} 3.0'
+        while active not in http.get(f"{url}/metrics").text:
+            pass
+        assert http.post(url + CHAT, json=ASK).status_code == 200
+        for client, rest in zip(slow, (BODY[10:], BODY[10:], CHUNKS), strict=True):
+            client.sendall(rest)
+            assert statuses(client.recv(65_536)) == [b"200"]
+
+
+def test_a_connection_that_asks_nothing_is_closed(serve: Serve, upstream: Upstream) -> None:
+    url = serve(Config((Key("k", "k", url=upstream.url, models=("*",)),), client_idle_s=0.05))
+    host, port = url.removeprefix("http://").split(":")
+    health = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
+    for sent in (b"", health[:10], health, health + health[:10]):
+        with socket.create_connection((host, int(port)), PATIENCE_S) as client:
+            client.sendall(sent)
+            received = b""
+            while piece := client.recv(65_536):
+                received += piece
+            assert statuses(received) == [b"200"] * (len(sent) // len(health))
+
+
+@pytest.fixture
+def many_files() -> Iterator[Callable[[], None]]:
+    """Lets this process have few open files, and then as many as it may."""
+    resource = pytest.importorskip("resource")
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < IDLE + 1_000:
+        pytest.skip("the system does not allow so many connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, most))
+    yield lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (IDLE + 1_000, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+IDLE = 10_000
+
+
+def test_ten_thousand_connections_that_ask_nothing_do_not_stop_the_next_request(
+    upstream: Upstream, http: requests.Session, tmp_path: Path, many_files: Callable[[], None]
+) -> None:
+    upstream.answers(reply(COMPLETION))
+    with serving(upstream, tmp_path, 1) as (_, url), ExitStack() as within:
+        many_files()
+        address = url.removeprefix("http://").split(":")
+        idle = [
+            within.enter_context(socket.create_connection((address[0], int(address[1])), PATIENCE_S))
+            for _ in range(IDLE)
+        ]
+        assert http.post(url + CHAT, json=ASK).status_code == 200
+        for client in (idle[0], idle[-1]):  # nor are they closed to make room
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert statuses(client.recv(65_536)) == [b"200"]
 
 
 @pytest.mark.parametrize(
@@ -350,6 +409,18 @@ def test_health_tells_which_keys_rest(serve: Serve, upstream: Upstream, http: re
     upstream.answers(reply({"error": {"message": "no", "type": "x", "code": 401}}, 401))
     assert http.post(url + CHAT, json=ASK).status_code in {401, 502}
     assert http.get(f"{url}/health").json() == {"status": "ok", "keys": [{"name": "k", "status": "resting"}]}
+
+
+def test_a_key_rests_until_the_moment_that_its_server_names(
+    serve: Serve, upstream: Upstream, http: requests.Session
+) -> None:
+    """By the server's own clock, which is years behind; without its word the key would not rest."""
+    keys = (Key("k", "k", url=upstream.url, models=("*",)),)
+    url = serve(Config(keys, selection=Selection(cooldown_s=1e-9)))
+    times = {"date": "Wed, 21 Oct 2015 07:28:00 GMT", "retry_after": "Wed, 21 Oct 2015 08:28:00 GMT"}
+    upstream.answers(reply({"error": "Unauthorized"}, 401, **times))
+    http.post(url + CHAT, json=ASK)
+    assert http.get(f"{url}/health").json()["keys"] == [{"name": "k", "status": "resting"}]
 
 
 def test_a_client_that_leaves_amid_a_stream_is_no_error_in_the_log(

@@ -245,3 +245,27 @@ def test_the_reason_that_logs_tell(failed: Failed, expected: str) -> None:
 )
 def test_retry_after(value: str | None, expected: float | None) -> None:
     assert retry_after_s(value) == expected
+
+
+NOW = "Wed, 21 Oct 2026 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "expected"),
+    [
+        pytest.param("Wed, 21 Oct 2026 07:30:00 GMT", NOW, 120.0, id="later"),
+        pytest.param("Thu, 22 Oct 2026 07:28:00 GMT", NOW, 86_400.0, id="the next day"),
+        pytest.param("Wednesday, 21-Oct-26 07:28:10 GMT", NOW, 10.0, id="RFC 850"),
+        pytest.param("Wed Oct 21 07:28:10 2026", NOW, 10.0, id="asctime"),
+        pytest.param("Wed, 21 Oct 2026 07:28:10 GMT", "Wed Oct 21 07:28:00 2026", 10.0, id="two forms"),
+        pytest.param(NOW, NOW, 0.0, id="now"),
+        pytest.param("Wed, 21 Oct 2026 07:00:00 GMT", NOW, 0.0, id="in the past"),
+        pytest.param("Wed, 21 Oct 2026 07:30:00 GMT", None, None, id="a server without a clock"),
+        pytest.param("Wed, 21 Oct 2026 07:30:00 GMT", "yesterday", None, id="a clock that cannot be read"),
+        pytest.param("Wed, 99 Oct 2026 07:30:00 GMT", NOW, None, id="no such day"),
+        pytest.param("soon", NOW, None, id="words"),
+        pytest.param("5", NOW, 5.0, id="seconds need no clock"),
+    ],
+)
+def test_retry_after_a_point_in_time(value: str, date: str | None, expected: float | None) -> None:
+    assert retry_after_s(value, date) == expected
