@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import requests
 
@@ -145,6 +146,43 @@ def until_nobody_is_let_in(url: str) -> None:
             continue
         except ConnectionRefusedError:
             return
+
+
+def test_reloading_under_load_drops_no_request(
+    upstream: Upstream, loop_thread: LoopThread, tmp_path: Path
+) -> None:
+    upstream.always_answers(reply(COMPLETION))
+    quiet = {"client": {"enable_logging": False}}  # nobody reads what the process prints
+    file = config_file(tmp_path, served_by(upstream.url, "k0", **quiet))
+    with started("--config", file, "--port", "0") as process:
+        url, _ = ready(process)
+        enough = asyncio.Event()
+
+        async def ask_on(session: aiohttp.ClientSession) -> list[tuple[int, object]]:
+            seen = []
+            while not enough.is_set():
+                async with session.post(url + CHAT, json=ASK) as answer:
+                    seen.append((answer.status, (await answer.json())["extra_fields"]["routing_info"]["key"]))
+            return seen
+
+        async def load() -> list[list[tuple[int, object]]]:
+            async with aiohttp.ClientSession() as session:
+                return await asyncio.gather(*(ask_on(session) for _ in range(8)))
+
+        asking = loop_thread.start(load())
+        upstream.request(8)
+        for number in range(1, 6):
+            config_file(tmp_path, served_by(upstream.url, f"k{number}", **quiet))
+            process.send_signal(signal.SIGHUP)
+            until(process, "the configuration was reloaded: 1 key")
+            upstream.request(len(upstream.seen) + 8)
+        loop_thread.loop.call_soon_threadsafe(enough.set)
+        answers = asking.result(PATIENCE_S)
+    assert {status for seen in answers for status, _ in seen} == {200}
+    for seen in answers:
+        keys = [str(key) for _, key in seen]
+        assert keys == sorted(keys)
+    assert {key for seen in answers for _, key in seen} == {f"k{number}" for number in range(6)}
 
 
 @pytest.mark.parametrize("processes", [1, 2])
