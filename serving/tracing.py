@@ -28,6 +28,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from .layers import headers, metrics, settings
 from .observation import Observation, tokens
 
+_UNKNOWN: Final = "unknown"
 _UNTRACED: Final = frozenset({"/health", "/metrics"})
 _PROVIDER: Final = "vllm"
 _LONGEST: Final = 128
@@ -66,16 +67,12 @@ class Trace:
         self._open: dict[str, Span] = {}
         self._asked = 0
         self._operation = ""
-        self._span = tracer.start_span(
-            f"{seen.method} {seen.path}",
-            _W3C.extract(carrier),
-            SpanKind.SERVER,
-            {
-                "http.request.method": seen.method,
-                "http.route": seen.path,
-                "bifrost_vllm.request.id": seen.request_id,
-            },
-        )
+        method = "_OTHER" if seen.method == _UNKNOWN else seen.method
+        about = {"http.request.method": method, "bifrost_vllm.request.id": seen.request_id}
+        name = "HTTP" if seen.method == _UNKNOWN else method
+        if seen.path != _UNKNOWN:
+            about["http.route"], name = seen.path, f"{name} {seen.path}"
+        self._span = tracer.start_span(name, _W3C.extract(carrier), SpanKind.SERVER, about)
         self._context = set_span_in_context(self._span)
 
     def understood(self, operation: str, model: str, params: object) -> None:
@@ -90,11 +87,11 @@ class Trace:
 
     def asks(self, key: settings.Key, model: str) -> dict[str, str]:
         """A server is asked, with the headers that this gives; its span is open until ``answered``."""
-        attributes = {**self._about(model), "bifrost_vllm.key.name": key.name}
+        attributes = {**self._about(model), "bifrost_vllm.key.name": _text(key.name)}
         span = self._tracer.start_span(self._name(model), self._context, SpanKind.CLIENT, attributes)
         for name, value in _server(key.url).items():
             span.set_attribute(name, value)
-        if self._asked:
+        if self._asked and not self._open:  # servers that are asked at once are each asked once
             span.set_attribute("http.request.resend_count", self._asked)
         self._asked += 1
         self._open[key.id] = span
@@ -131,14 +128,14 @@ class Trace:
 
     def _name(self, model: str) -> str:
         operation = _OPERATIONS.get(self._operation, self._operation)
-        return f"{operation} {model[:_LONGEST]}".rstrip()
+        return f"{operation} {_text(model)}".rstrip()
 
     def _about(self, model: str) -> dict[str, str]:
         about = {
             "gen_ai.operation.name": _OPERATIONS.get(self._operation, self._operation),
             "gen_ai.provider.name": _PROVIDER,
         }
-        return {**about, "gen_ai.request.model": model[:_LONGEST]} if model else about
+        return {**about, "gen_ai.request.model": _text(model)} if model else about
 
 
 class Tracing:
@@ -197,6 +194,11 @@ def _server(url: str) -> dict[str, str | int]:
     except ValueError:
         return {}
     return {"server.address": parts.hostname, "server.port": port} if parts.hostname else {}
+
+
+def _text(name: str) -> str:
+    """A name that somebody chose, as it can be sent: half a character would cost all spans of a batch."""
+    return name[:_LONGEST].encode(errors="replace").decode()
 
 
 def _is_number(value: object) -> bool:

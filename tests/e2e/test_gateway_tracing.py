@@ -8,6 +8,7 @@ from unittest.mock import ANY
 import opentelemetry.semconv._incubating.attributes.gen_ai_attributes as gen_ai
 import pytest
 import requests
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -233,6 +234,7 @@ def test_a_list_of_models_asks_every_server_in_a_span(
     http.get(f"{url}/v1/models").raise_for_status()
     *servers, whole = ended(spans)
     assert [span.name for span in (*servers, whole)] == ["list_models"] * 3
+    assert not any("http.request.resend_count" in told(span) for span in servers)
     assert {told(span)["bifrost_vllm.key.name"]: told(span).get("error.type") for span in servers} == {
         "k": None,
         "dead": "provider_connection_failed",
@@ -249,7 +251,31 @@ def test_what_asks_nobody(
     assert ended(spans) == []
     http.get(f"{url}/nothing/of/the/kind")
     (lost,) = ended(spans)
-    assert (lost.name, told(lost)["http.response.status_code"]) == ("GET unknown", 404)
+    assert lost.name == "GET"
+    assert told(lost) == {
+        "http.request.method": "GET",
+        "http.response.status_code": 404,
+        "bifrost_vllm.request.id": ANY,
+        "error.type": "caller_invalid_request",
+    }
+
+
+def test_names_that_are_no_text_do_not_cost_the_other_spans(
+    serve: Serve, upstream: Upstream, http: requests.Session, tracing: Tracing, spans: InMemorySpanExporter
+) -> None:
+    url = serve(config(upstream), tracing=tracing)
+    upstream.always_answers(reply(COMPLETION))
+    http.post(
+        url + CHAT, json={**ASK, "model": "vllm/\ud800" + "x" * 999, "seed": 10**30, "temperature": 0.5}
+    )
+    http.request("PROPFIND", url + CHAT)
+    sent = encode_spans(ended(spans))
+    assert type(sent).FromString(sent.SerializeToString()) == sent
+    server, whole, odd = ended(spans)
+    assert told(server)["gen_ai.request.model"] == "?" + "x" * 127
+    assert "gen_ai.request.seed" not in told(whole)
+    assert told(whole)["gen_ai.request.temperature"] == 0.5
+    assert (odd.name, told(odd)["http.request.method"]) == ("HTTP", "_OTHER")
 
 
 def test_without_a_word_nothing_is_imported() -> None:
