@@ -12,11 +12,12 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
@@ -48,6 +49,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving import command_line
     from serving import uplink as uplinks
     from serving.admission import Admission, FullError, Turn
+    from serving.answers import SERVER, Answer
     from serving.front import Runner
     from serving.metrics import CONTENT_TYPE, Metrics
     from serving.observation import Observation, Observer, Tracing
@@ -77,6 +79,7 @@ else:  # installed
     from .serving import command_line
     from .serving import uplink as uplinks
     from .serving.admission import Admission, FullError, Turn
+    from .serving.answers import SERVER, Answer
     from .serving.front import Runner
     from .serving.metrics import CONTENT_TYPE, Metrics
     from .serving.observation import Observation, Observer, Tracing
@@ -133,13 +136,13 @@ ROUTES: Final = (
 )
 
 _LIST_MODELS: Final = translate.Call("list_models")
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 _SEEN: Final[web.RequestKey[Observation]] = web.RequestKey("seen", Observation)
 _CORS: Final[web.RequestKey[Mapping[str, str]]] = web.RequestKey("cors", Mapping)
 
 
-@dataclass(frozen=True, slots=True)
-class Inquiry:
+class Inquiry(NamedTuple):
     """What a client asks for, understood and not yet routed."""
 
     request_type: translate.RequestType
@@ -153,8 +156,7 @@ class Inquiry:
         return translate.OPERATIONS[self.request_type]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One request to one server; ``uplink`` is the way there, ``way`` what to send through.
 
     ``way`` is the uplink itself, or a recorder around it.
@@ -179,9 +181,11 @@ class Gateway:
         config: settings.Config,
         sink: transports.Sink | None = None,
         transport: uplinks.TransportName = "aiohttp",
+        access: Callable[[str], None] = _access.info,
         tracing: Tracing | None = None,
     ) -> None:
         self._sink = sink
+        self._access = access
         self.tracing: Final = tracing
         self._transport: uplinks.TransportName = transport
         self._replay: transports.AsyncReplayTransport | None = None
@@ -190,6 +194,7 @@ class Gateway:
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
         self._admission = Admission(config.concurrency)
         self._connect: uplinks.Connect
+        self.direct: Final[dict[tuple[str, str], Handler]] = {}
         self.running: Final[set[asyncio.Task[object]]] = set()
         self.stopping = False
         self.grace_s = GRACE_S
@@ -203,7 +208,7 @@ class Gateway:
         clients (``runner``), stays as it was.
         """
         self.config = config
-        self.observer = Observer(config, self.metrics, _access.info)
+        self.observer = Observer(config, self.metrics, self._access)
         self._admission.concurrency = config.concurrency
         network = config.network
         self._timeouts = transports.Timeouts(
@@ -213,6 +218,71 @@ class Gateway:
             total_s=network.request_timeout_s,
         )
         self._listing_timeouts = replace(self._timeouts, total_s=min(network.request_timeout_s, _LISTING_S))
+
+    async def attend(self, request: web.Request, path: str, handler: Handler) -> web.StreamResponse:
+        """Answer a request by ``handler``, and notice it: who is in, what became of it, how long it took."""
+        _request_id.set(headers.request_id(request.headers.get("x-request-id"), _new_id))
+        seen = request[_SEEN] = Observation(
+            request.method if request.method in _METHODS else "unknown",
+            path,
+            _request_id.get(),
+            request.remote or "",
+        )
+        seen.headers = request.headers.items()
+        seen.bytes_in = request.content_length or 0
+        if self.tracing is not None:
+            seen.trace = self.tracing.begin(seen)
+        observer = self.observer
+        observer.began(seen.method)
+        client_left = True
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        self.running.add(task)
+        try:
+            try:
+                response = self._refusal(request, seen) or await handler(request)
+            except asyncio.CancelledError:
+                if not self.stopping:
+                    raise
+                _uncancel()
+                response = _failed(_STOPPING, seen)
+            except ConnectionResetError:  # the client left
+                raise
+            except Exception as error:
+                response = _answer_to(error, request)
+            client_left = False
+            seen.status = response.status
+            if isinstance(response, Answer):
+                seen.bytes_out = len(response.document)
+            elif not response.prepared:
+                _dress(request, response)
+                if isinstance(response, web.Response) and isinstance(response.body, bytes):
+                    seen.bytes_out = len(response.body)
+            return response
+        finally:
+            self.running.discard(task)
+            seen.status = seen.status or 499
+            observer.finished(seen, client_left)
+
+    def _refusal(self, request: web.Request, seen: Observation) -> web.Response | None:
+        """The answer to those whom the configuration does not let in."""
+        config, pairs = self.config, request.headers.items()
+        version = request.version
+        if (misframed := headers.misframed((version.major, version.minor), pairs)) is not None:
+            response = _failed(_client_fault(misframed.message, misframed.status), seen)
+            response.force_close()
+            return response
+        asked = request.headers.get("access-control-request-headers")
+        verdict = cors.decide(config.cors, request.method, request.headers.get("origin"), asked)
+        request[_CORS] = verdict.headers
+        if verdict.status is not None:
+            return web.Response(status=verdict.status)
+        if (refused := auth.refused(config.auth, request.method, request.path, pairs)) is not None:
+            response = _failed(_own(refused), seen)
+            response.headers["www-authenticate"] = auth.CHALLENGE
+            return response
+        if unmet := header_settings.unmet(config.required_headers, pairs):
+            return _failed(_own(refusals.unmet_headers(unmet)), seen)
+        return None
 
     async def connected(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs, requests go to the servers."""
@@ -326,7 +396,7 @@ class Gateway:
         if isinstance(chosen, keys.Refusal):
             return _failed(_own(refusals.unroutable(chosen.message)), request[_SEEN])
         raw = self._wants("x-bf-send-back-raw-response", request, self.config.send_back_raw_response)
-        call = replace(_LIST_MODELS, raw_response=raw)
+        call = _LIST_MODELS._replace(raw_response=raw)
         jobs: list[Job] = []
         for key in chosen:
             endpoint = self._endpoint(key, request)
@@ -386,13 +456,13 @@ class Gateway:
         limit = self.config.request_limit
         if (request.content_length or 0) > limit:
             return _too_large(limit)
+        content = request.content
+        if content.is_eof() and not route.form and "content-encoding" not in request.headers:
+            turn.fits(content.total_bytes)
+            return _too_large(limit) if content.total_bytes > limit else _flat(content.read_nowait())
         try:
             if route.form:
                 return await _form(self._pieces(request, turn), request, limit)
-            if request.content.is_eof():  # it came along with the headers
-                body = await request.read()
-                turn.fits(len(body))
-                return _flat(body)
             collected = bytearray()
             async for data in self._pieces(request, turn):
                 collected += data
@@ -479,7 +549,9 @@ class Gateway:
         return transports.Endpoint(key.url, key.value, upstream, self._timeouts)
 
     def _wants(self, header: str, request: web.Request, configured: bool) -> bool:
-        asked = headers.flag(request.headers.get(header)) if self.config.allow_raw_override else None
+        if not self.config.allow_raw_override:
+            return configured
+        asked = headers.flag(request.headers.get(header))
         return configured if asked is None else asked
 
     def _explanation(self, inquiry: Inquiry, request: web.Request) -> web.Response:
@@ -501,17 +573,21 @@ class Gateway:
         tried: list[tuple[attempts.Try, Job]] = []
         step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
         while isinstance(step, attempts.Try):
-            await asyncio.sleep(step.wait_s)
+            if step.wait_s:
+                await asyncio.sleep(step.wait_s)
             job = self._job(inquiry, step, request)
             if isinstance(job, Failure):
                 return _failed(job, seen)
             tried.append((step, job))
-            with self._under_way(step, seen):
+            began = self._began(step, seen)
+            try:
                 outcome = await _converse(job)
                 if not isinstance(outcome, Failure):
                     self._succeeded(step, job, seen)
                     seen.used(outcome)
-                    return _answer(outcome, 200, _forwarded(job))
+                    return Answer(_encoded(outcome), _others(job, request))
+            finally:
+                self._is_over(step, seen, began)
             step = self._after(step, outcome, job, seen)
         return _failed(_given_up(step, inquiry), seen, _job_of(step, tried))
 
@@ -525,13 +601,17 @@ class Gateway:
         try:
             async with relay.kept_alive():
                 while isinstance(step, attempts.Try):
-                    await asyncio.sleep(step.wait_s)
+                    if step.wait_s:
+                        await asyncio.sleep(step.wait_s)
                     job = self._job(inquiry, step, request)
                     if isinstance(job, Failure):
                         return await relay.failed(job, None)
                     tried.append((step, job))
-                    with self._under_way(step, seen):
+                    began = self._began(step, seen)
+                    try:
                         failure = await self._relayed(step, job, relay)
+                    finally:
+                        self._is_over(step, seen, began)
                     if failure is None:
                         return relay.response
                     step = self._after(step, failure, job, seen)
@@ -582,16 +662,15 @@ class Gateway:
             return errors.stamp(_own(refusals.first_event_late(limit)), job.call, step.model)
         return None
 
-    @contextmanager
-    def _under_way(self, step: attempts.Try, seen: Observation) -> Iterator[None]:
+    def _began(self, step: attempts.Try, seen: Observation) -> float:
+        """A request goes to a server; gives the time."""
         seen.tried = step
         self._fleet = self._fleet.started(step.key, step.shares)
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._fleet = self._fleet.ended(step.key)
-            seen.upstream.append((step, time.monotonic() - began, seen.served is step))
+        return time.monotonic()
+
+    def _is_over(self, step: attempts.Try, seen: Observation, began: float) -> None:
+        self._fleet = self._fleet.ended(step.key)
+        seen.upstream.append((step, time.monotonic() - began, seen.served is step))
 
     def _succeeded(self, step: attempts.Try, job: Job, seen: Observation) -> None:
         self._fleet = self._fleet.answered(step.key, step.asked_model)
@@ -652,7 +731,7 @@ class Relay:
         async with self._writing:
             if not self.response.prepared:
                 self.response.headers.update({**forwarded, **headers.EVENT_STREAM})
-                await self.response.prepare(self._request)
+                await self._prepare()
 
     async def write(self, batch: Sequence[translate.Chunk | Failure], job: Job) -> None:
         """Send what one read of the upstream brought; returns when the client has taken in enough of it."""
@@ -686,10 +765,14 @@ class Relay:
         await self.response.write_eof()
         return self.response
 
+    async def _prepare(self) -> None:
+        _dress(self._request, self.response)
+        await self.response.prepare(self._request)
+
     async def _send(self, data: bytes) -> None:
         async with self._writing:
             if not self.response.prepared:
-                await self.response.prepare(self._request)
+                await self._prepare()
             self.seen.bytes_out += len(data)
             self._written_at = time.monotonic()
             await self.response.write(data)
@@ -708,6 +791,10 @@ def _failed_at(job: Job, failure: Failure) -> failures.Failed:
         failures.retry_after_s(told.get("retry-after"), told.get("date")),
         unreachable=job.uplink.unreachable,
     )
+
+
+def _new_id() -> str:
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
 def _uncancel() -> None:
@@ -777,7 +864,14 @@ def _flat(body: bytes) -> translate.Document | Failure:
 
 
 def _pin(request: web.Request) -> keys.Pin:
-    return keys.Pin(request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", ""))
+    by_id, by_name = request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", "")
+    return keys.Pin(by_id, by_name) if by_id or by_name else keys.NO_PIN
+
+
+def _others(job: Job, request: web.Request) -> dict[str, str]:
+    """The headers of an answer of ``job`` besides those of every answer."""
+    own = {"x-request-id": _request_id.get()}
+    return {**_forwarded(job), **request.get(_CORS, _NO_HEADERS), **own}
 
 
 def _forwarded(job: Job) -> dict[str, str]:
@@ -809,99 +903,36 @@ def _failed(failure: Failure, seen: Observation | None = None, job: Job | None =
     return _answer(error, errors.http_status(failure.error), others)
 
 
-def _observing(gateway: Gateway) -> Middleware:
-    """Notice every request: who is in, what became of it, how long it took."""
+def _attending(gateway: Gateway) -> Middleware:
+    """What every request passes on its way to whoever answers it."""
 
     @web.middleware
-    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-        _request_id.set(headers.request_id(request.headers.get("x-request-id"), lambda: str(uuid.uuid4())))
+    async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
         path = resource.canonical if resource is not None else "unknown"
-        seen = request[_SEEN] = Observation(
-            request.method if request.method in _METHODS else "unknown",
-            path,
-            _request_id.get(),
-            request.remote or "",
-        )
-        seen.headers = request.headers.items()
-        seen.bytes_in = request.content_length or 0
-        if gateway.tracing is not None:
-            seen.trace = gateway.tracing.begin(seen)
-        observer, active = gateway.observer, {"method": seen.method}
-        gateway.metrics.add("bifrost_active_requests", active)
-        client_left = True
-        task = cast("asyncio.Task[object]", asyncio.current_task())
-        gateway.running.add(task)
-        try:
-            try:
-                response = await handler(request)
-            except asyncio.CancelledError:
-                if not gateway.stopping:
-                    raise
-                _uncancel()
-                response = _failed(_STOPPING, seen)
-            client_left = False
-            seen.status = response.status
-            if isinstance(response, web.Response) and isinstance(response.body, bytes):
-                seen.bytes_out = len(response.body)
-            return response
-        finally:
-            gateway.running.discard(task)
-            seen.status = seen.status or 499
-            gateway.metrics.add("bifrost_active_requests", active, -1)
-            observer.finished(seen, client_left)
+        return await gateway.attend(request, path, handler)
 
-    return observe
+    return attend
 
 
-def _guarding(gateway: Gateway) -> Middleware:
-    """Let in whom the configuration lets in."""
-
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        config, pairs = gateway.config, request.headers.items()
-        version = (request.version.major, request.version.minor)
-        if (misframed := headers.misframed(version, pairs)) is not None:
-            response = _failed(_client_fault(misframed.message, misframed.status), request[_SEEN])
-            response.force_close()
-            return response
-        asked = request.headers.get("access-control-request-headers")
-        verdict = cors.decide(config.cors, request.method, request.headers.get("origin"), asked)
-        request[_CORS] = verdict.headers
-        if verdict.status is not None:
-            return web.Response(status=verdict.status)
-        if (refused := auth.refused(config.auth, request.method, request.path, pairs)) is not None:
-            response = _failed(_own(refused), request[_SEEN])
-            response.headers["www-authenticate"] = auth.CHALLENGE
-            return response
-        if unmet := header_settings.unmet(config.required_headers, pairs):
-            return _failed(_own(refusals.unmet_headers(unmet)), request[_SEEN])
-        return await handler(request)
-
-    return guard
-
-
-@web.middleware
-async def _shield(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every answer is JSON, whatever happens."""
+def _answer_to(error: Exception, request: web.Request) -> web.Response:
+    """Every answer is JSON, whatever happened."""
     seen = request[_SEEN]
-    try:
-        return await handler(request)
-    except web.HTTPRequestEntityTooLarge:
-        return _failed(_too_large(request.client_max_size), seen)
-    except web.HTTPMethodNotAllowed as refusal:
-        response = _failed(_client_fault(f"{request.method} is not allowed for {request.path}", 405), seen)
-        response.headers["allow"] = refusal.headers["allow"]
-        return response
-    except web.HTTPNotFound:
-        return _failed(_client_fault(f"no such route: {request.path}", 404), seen)
-    except web.HTTPException as refusal:
-        return _failed(_client_fault(refusal.reason, refusal.status), seen)
-    except ConnectionResetError:  # the client left
-        raise
-    except Exception:
-        log.exception("request %s: internal error", _request_id.get())
-        return _failed(_INTERNAL, seen)
+    match error:
+        case web.HTTPRequestEntityTooLarge():
+            return _failed(_too_large(request.client_max_size), seen)
+        case web.HTTPMethodNotAllowed():
+            response = _failed(
+                _client_fault(f"{request.method} is not allowed for {request.path}", 405), seen
+            )
+            response.headers["allow"] = error.headers["allow"]
+            return response
+        case web.HTTPNotFound():
+            return _failed(_client_fault(f"no such route: {request.path}", 404), seen)
+        case web.HTTPException():
+            return _failed(_client_fault(error.reason, error.status), seen)
+    log.error("request %s: internal error", _request_id.get(), exc_info=error)
+    return _failed(_INTERNAL, seen)
 
 
 def _client_fault(message: str, status: int) -> Failure:
@@ -912,11 +943,12 @@ def _too_large(limit: int) -> Failure:
     return _client_fault(f"request body exceeds max allowed size of {limit} bytes", 413)
 
 
-async def _dress(request: web.Request, response: web.StreamResponse) -> None:
+def _dress(request: web.Request, response: web.StreamResponse) -> None:
+    """Give an answer the headers that every answer has."""
     response.headers.update(headers.SECURITY)
     response.headers.update(request.get(_CORS) or {})
     response.headers["x-request-id"] = _request_id.get()
-    response.headers["server"] = "bifrost-vllm"
+    response.headers["server"] = SERVER
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
@@ -933,19 +965,18 @@ def application(
     replay: transports.AsyncReplayTransport | None = None,
     sink: transports.Sink | None = None,
     transport: uplinks.TransportName = "aiohttp",
+    access: Callable[[str], None] = _access.info,
     tracing: Tracing | None = None,
 ) -> web.Application:
     """The gateway as an aiohttp application; with ``replay`` it talks to no server.
 
     With a ``sink``, every exchange with a server is recorded. ``transport``
-    is the library that asks the servers.
+    is the library that asks the servers. ``access`` gets the lines of the
+    access log; unless told otherwise, the logger ``bifrost_vllm.access``.
     """
-    gateway = Gateway(config, sink, transport, tracing)
-    app = web.Application(
-        middlewares=[_observing(gateway), _shield, _guarding(gateway)], client_max_size=config.request_limit
-    )
+    gateway = Gateway(config, sink, transport, access, tracing)
+    app = web.Application(middlewares=[_attending(gateway)], client_max_size=config.request_limit)
     app[GATEWAY] = gateway
-    app.on_response_prepare.append(_dress)
     app.on_shutdown.append(gateway.finish)
     if tracing is not None:
         app.cleanup_ctx.append(tracing.running)
@@ -957,7 +988,9 @@ def application(
     app.router.add_get("/metrics", gateway.show_metrics)
     for route in ROUTES:
         for path in route.paths:
-            app.router.add_route(route.method, path, partial(gateway.serve, route))
+            handler = partial(gateway.serve, route)
+            gateway.direct[route.method, path] = partial(gateway.attend, path=path, handler=handler)
+            app.router.add_route(route.method, path, handler)
     for path in _everywhere("models"):
         app.router.add_route("GET", path, gateway.list_models)
         app.router.add_route("GET", f"{path}/{{model:.*}}", gateway.retrieve_model)
@@ -978,6 +1011,7 @@ def runner(app: web.Application, grace_s: float = GRACE_S) -> web.AppRunner:
     app[GATEWAY].grace_s = grace_s
     return Runner(
         app,
+        app[GATEWAY].direct,
         handler_cancellation=True,
         access_log=None,
         keepalive_timeout=config.client_idle_s,

@@ -8,10 +8,11 @@ cut, quoted where needed, and ASCII only.
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from . import secrets as secrecy
 from .fields import Array, Flag, OneOf, Setting
@@ -55,8 +56,7 @@ class Log:
     ] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """What is known of a request when it is over; what is unknown is left out of the line.
 
     ``at`` is in seconds since 1970, durations are in milliseconds. ``path`` is
@@ -87,27 +87,39 @@ class Record:
     error_type: str = ""
     error_code: str = ""
     trace_id: str = ""
-    headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS)
+    headers: Mapping[str, str] = _NO_HEADERS
 
 
 def line(record: Record, style: Format, secrets: Iterable[str] = ()) -> str:
     """The line for ``record``, without a line end; ``secrets`` are blotted out wherever they appear."""
     members: dict[str, object] = {"time": _timestamp(record.at)}
-    for name in _MEMBERS:
-        value = getattr(record, name)
-        if isinstance(value, float):
+    texts = []
+    for name, value in zip(_MEMBERS, record[1:], strict=True):
+        if isinstance(value, str):
+            if value:
+                members[name] = value
+                texts.append(value)
+        elif isinstance(value, float):
             members[name] = round(value, 1)
-        elif value or (isinstance(value, int) and value is not False):
+        elif value or (value == 0 and value is not False):
             members[name] = value
-    hidden = secrecy.hide(members, *secrets)
-    if isinstance(hidden, dict):
-        members = {name: _cut(value) for name, value in hidden.items()}
+    together = " ".join(texts)
+    if record.headers or len(together) > _LONGEST or secrecy.may_hold(together, *secrets):
+        members = _hidden(members, secrets)
+    elif style == "text" and _PLAIN.fullmatch(together.replace(" ", "", len(texts) - 1)):
+        return " ".join([f"{name}={'true' if value is True else value}" for name, value in members.items()])
     if style == "json":
         return json.dumps(members)
     headers = members.pop("headers", None)
     if isinstance(headers, dict):
         members |= {f"header.{name}": value for name, value in headers.items()}
     return " ".join([f"{name}={_spelled(value)}" for name, value in members.items()])
+
+
+def _hidden(members: Mapping[str, object], secrets: Iterable[str]) -> dict[str, object]:
+    """Secrets first: half of one that was cut would no longer be found."""
+    hidden = secrecy.hide(members, *secrets)
+    return {name: _cut(value) for name, value in hidden.items()} if isinstance(hidden, dict) else {}
 
 
 def _cut(value: object) -> object:
@@ -125,8 +137,13 @@ def _spelled(value: object) -> str:
 
 
 def _timestamp(at: float) -> str:
-    moment = datetime.fromtimestamp(min(max(at, 0.0), _LAST_SECOND), UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, micros = divmod(round(min(max(at, 0.0), _LAST_SECOND) * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{micros // 1000:03d}Z"
 
 
-_MEMBERS: Final = tuple(name for name in Record.__slots__ if name != "at")
+@lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
+
+
+_MEMBERS: Final = Record._fields[1:]

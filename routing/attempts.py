@@ -39,8 +39,7 @@ class Moment(NamedTuple):
     jitter: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What a client wants. ``session`` keeps its requests with one key, as long as that can be used."""
 
     provider: str
@@ -75,6 +74,7 @@ class Course(NamedTuple):
 
     config: Config
     ask: Ask
+    target: Fallback
     position: int = 0
     pool: tuple[Key, ...] = ()
     used: frozenset[str] = frozenset()
@@ -86,11 +86,17 @@ class Course(NamedTuple):
     of_primary: "GiveUp | None" = None
     trail: tuple[Attempted, ...] = ()
 
-    @property
-    def target(self) -> Fallback:
-        if self.position:
-            return self.ask.fallbacks[self.position - 1]
-        return Fallback(self.ask.provider, self.ask.model)
+    def at(self, position: int) -> "Course":
+        """The same course at a fallback, counted from 1."""
+        return self._replace(position=position, target=self.ask.fallbacks[position - 1])
+
+    def opened(self, pool: tuple[Key, ...]) -> "Course":
+        """The same course with nothing done yet at its target."""
+        config, ask, target, position, *_ = self
+        return Course(
+            config, ask, target, position, pool,
+            dead=self.dead, dead_models=self.dead_models, of_primary=self.of_primary, trail=self.trail,
+        )  # fmt: skip
 
     @property
     def in_session(self) -> bool:
@@ -107,8 +113,7 @@ class Course(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(NamedTuple):
     """Send the request to ``key`` after ``wait_s``, asking for ``model``; ``params`` go over its own.
 
     ``reason`` is why this key, where the load decided; ``shares`` is for
@@ -119,9 +124,12 @@ class Try:
     model: str
     alias: Alias | None
     wait_s: float
-    course: Course = field(repr=False)
+    course: Course
     reason: str = ""
     shares: tuple[Share, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Try({self.key.name!r}, {self.model!r}, wait_s={self.wait_s})"
 
     @property
     def fallback_index(self) -> int:
@@ -190,10 +198,9 @@ class GiveUp:
 
 def first(config: Config, ask: Ask, fleet: Fleet, moment: Moment) -> Try | GiveUp:
     """What to try first. A request without a model is refused, whatever its fallbacks."""
-    course = Course(config, ask)
     if not ask.model:
-        course = course._replace(ask=replace(ask, fallbacks=()))
-    return _begun(course, fleet, moment)
+        ask = ask._replace(fallbacks=())
+    return _begun(Course(config, ask, Fallback(ask.provider, ask.model)), fleet, moment)
 
 
 def after(tried: Try, failed: Failed, fleet: Fleet, moment: Moment) -> Try | GiveUp:
@@ -255,9 +262,10 @@ def _begun(course: Course, fleet: Fleet, moment: Moment) -> Try | GiveUp:
         opened = _opened(course)
         if isinstance(opened, Course):
             return _picked(opened, opened.alive, fleet, moment)
-        course = course._replace(of_primary=course.of_primary or opened, position=course.position + 1)
-        if course.position > len(course.ask.fallbacks):
-            return replace(course.of_primary or opened, trail=course.trail)
+        of_primary = course.of_primary or opened
+        if course.position >= len(course.ask.fallbacks):
+            return replace(of_primary, trail=course.trail)
+        course = course._replace(of_primary=of_primary).at(course.position + 1)
 
 
 def _opened(course: Course) -> Course | GiveUp:
@@ -267,7 +275,7 @@ def _opened(course: Course) -> Course | GiveUp:
     if isinstance(found, Refusal):
         error = refusals.no_url() if found.reason == "no_url" else refusals.unroutable(found.message)
         return GiveUp(error, own=True)
-    course = course._replace(pool=found, used=frozenset(), tries=0, retries=0, model_error=None)
+    course = course.opened(found)
     # Ours: a key that was turned away is not asked again for a fallback.
     return course if course.alive else GiveUp(refusals.credentials_exhausted(), own=True)
 
@@ -277,7 +285,7 @@ def _next_target(course: Course, said: GiveUp, fleet: Fleet, moment: Moment) -> 
     of_primary = course.of_primary or said
     if course.position >= len(course.ask.fallbacks):
         return replace(of_primary, trail=course.trail)
-    return _begun(course._replace(of_primary=of_primary, position=course.position + 1), fleet, moment)
+    return _begun(course._replace(of_primary=of_primary).at(course.position + 1), fleet, moment)
 
 
 def _without(
@@ -309,16 +317,16 @@ def _again(
     rotates = course.config.selection.rotates or (failure_class == "rate_limit" and not course.in_session)
     if not rotates or len(course.alive) == 1:
         reason = "the same key again" if tried.reason else ""
-        return replace(tried, course=course, wait_s=polite_s, reason=reason, shares=())
+        return tried._replace(course=course, wait_s=polite_s, reason=reason, shares=())
     course = course._replace(used=course.used | {tried.key.id})
     if all(key.id in course.used for key in course.alive):  # everybody had a turn: a new round
         course = course._replace(used=frozenset())
     picked = _picked(course, _unused(course), fleet, moment)
     if picked.key.id == tried.key.id:
-        return replace(picked, wait_s=polite_s)
+        return picked._replace(wait_s=polite_s)
     if failure_class == "transient" and picked.key.url != tried.key.url:
         wait_s = 0.0  # the other server has nothing to recover from
-    return replace(picked, wait_s=wait_s, course=_rotated(course))
+    return picked._replace(wait_s=wait_s, course=_rotated(course))
 
 
 def _unused(course: Course) -> tuple[Key, ...]:

@@ -42,11 +42,16 @@ class Fallbacks(NamedTuple):
     dropped: tuple[Dropped, ...] = ()
 
 
+_NONE: Final = Fallbacks()
+
+
 def read(value: object, config: Config) -> Fallbacks:
     """The fallbacks that ``value``, the member ``fallbacks`` of a request, holds."""
+    if value is None:
+        return _NONE
     entries: list[Fallback] = []
     dropped: list[Dropped] = []
-    if value is not None and not isinstance(value, str | list | tuple):
+    if not isinstance(value, str | list | tuple):
         return Fallbacks(dropped=(Dropped("fallbacks", "not a list"),))
     for index, entry in enumerate(_listed(value)):
         read_entry = _entry(entry, config) if len(entries) < MOST else f"more than {MOST}"

@@ -57,19 +57,22 @@ class Fleet(NamedTuple):
 
     def started(self, key: Key, shares: Sequence[Share] = ()) -> "Fleet":
         """A request goes out with ``key``, which was picked by the given shares."""
-        return self._replace(
-            in_flight=_plus(self.in_flight, key.id, 1),
-            served=_plus(self.served, key.id, 1),
-            turns=_after_round(self.turns, key.id, shares) if shares else self.turns,
-            streak=(key.id, self.streak[1] + 1 if self.streak[0] == key.id and not shares else 1),
+        return Fleet(
+            _plus(self.in_flight, key.id, 1),
+            _plus(self.served, key.id, 1),
+            _after_round(self.turns, key.id, shares) if shares else self.turns,
+            (key.id, self.streak[1] + 1 if self.streak[0] == key.id and not shares else 1),
+            self.resting,
         )
 
     def ended(self, key: Key) -> "Fleet":
         """A request with ``key`` is over, in whatever way; to be told exactly once for every ``started``."""
-        return self._replace(in_flight=_plus(self.in_flight, key.id, -1))
+        return Fleet(_plus(self.in_flight, key.id, -1), self.served, self.turns, self.streak, self.resting)
 
     def answered(self, key: Key, model: str) -> "Fleet":
         """``key`` proved that it can serve ``model``."""
+        if not self.resting:
+            return self
         over = {Rest(key.id), Rest(key.id, model)} & self.resting.keys()
         if not over:
             return self
@@ -109,8 +112,9 @@ def _rest(key: Key, model: str, failed: Failed, selection: Selection) -> Rest | 
 
 def _plus(counts: Mapping[str, int], key_id: str, change: int) -> Mapping[str, int]:
     count = counts.get(key_id, 0) + change
-    others = {other: number for other, number in counts.items() if other != key_id}
-    return MappingProxyType({**others, key_id: count} if count > 0 else others)
+    if count > 0:
+        return {**counts, key_id: count}
+    return {other: number for other, number in counts.items() if other != key_id}
 
 
 def _after_round(turns: Mapping[str, int], winner: str, shares: Iterable[Share]) -> Mapping[str, int]:

@@ -51,23 +51,6 @@ _OURS: Final = "x-bf-"
 _NEVER_UNASKED: Final = _NEVER_UPSTREAM | {"authorization", "accept", "content-type", "x-request-id"}
 """What no allow-list lets through by itself: the client's own key, and what the transport writes."""
 
-_NEVER_TO_CLIENT: Final = HOP_BY_HOP | {
-    "alt-svc",
-    "authorization",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "date",
-    "host",
-    "server",
-    "set-cookie",
-    "set-cookie2",
-    "strict-transport-security",
-    "www-authenticate",
-    "x-request-id",  # the gateway answers with its own
-}
-
 SECURITY: Final[Mapping[str, str]] = MappingProxyType({
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
@@ -76,6 +59,27 @@ SECURITY: Final[Mapping[str, str]] = MappingProxyType({
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 })  # fmt: skip
 """Headers of every answer."""
+
+_NEVER_TO_CLIENT: Final = (
+    HOP_BY_HOP
+    | SECURITY.keys()
+    | {
+        "alt-svc",
+        "authorization",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "date",
+        "host",
+        "server",
+        "set-cookie",
+        "set-cookie2",
+        "strict-transport-security",
+        "www-authenticate",
+        "x-request-id",  # the gateway answers with its own
+    }
+)
 
 EVENT_STREAM: Final[Mapping[str, str]] = MappingProxyType({
     "content-type": "text/event-stream; charset=utf-8",
@@ -94,6 +98,7 @@ _GO_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _GO_FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _TRACE_IDS: Final = r"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _TRACE_PARENT: Final = re.compile(rf"00-{_TRACE_IDS}|(?!00|ff)[0-9a-f]{{2}}-{_TRACE_IDS}(?:-[!-~]*)?")
+_TRACE: Final = frozenset({"traceparent", "tracestate"})
 _TRACE_STATE_LIMIT: Final = 512
 _HOST: Final = re.compile(r"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?", re.ASCII)
 _DIGITS: Final = re.compile(r"[0-9]+")
@@ -142,12 +147,13 @@ def misframed(version: tuple[int, int], pairs: Iterable[tuple[str, str]]) -> Mis
     """
     if version not in {(1, 0), (1, 1)}:
         return Misframed(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
-    given: dict[str, list[str]] = {}
+    lengths: list[str] = []
+    codings: list[str] = []
+    hosts: list[str] = []
+    framing = {"content-length": lengths, "transfer-encoding": codings, "host": hosts}
     for name, value in pairs:
-        given.setdefault(name.lower(), []).append(value.strip(" \t"))
-    lengths, codings, hosts = (
-        given.get(name, []) for name in ("content-length", "transfer-encoding", "host")
-    )
+        if (values := framing.get(name.lower())) is not None:
+            values.append(value.strip(" \t"))
     if len(lengths) > 1 or not all(_DIGITS.fullmatch(length) for length in lengths):
         return Misframed(400, "a request has one content-length, in digits")
     if codings and (lengths or version == (1, 0)):
@@ -185,9 +191,12 @@ def to_upstream(
     ``authorization`` may be asked for only when the key has no value of its own.
     """
     pairs = [(name.lower(), value) for name, value in client]
-    of_connection = _named_by_connection(value for name, value in pairs if name == "connection")
     asked: dict[str, str] = {}
-    for written, value in pairs:
+    passing = pairs if rules.allowlist else [pair for pair in pairs if pair[0].startswith(EXTRA_PREFIX)]
+    of_connection = (
+        _named_by_connection([value for name, value in pairs if name == "connection"]) if passing else ()
+    )
+    for written, value in passing:
         name = written.removeprefix(EXTRA_PREFIX)
         if (
             written in of_connection
@@ -237,13 +246,11 @@ def _named_by_connection(values: Iterable[str]) -> frozenset[str]:
 
 def trace_context(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """``traceparent`` and ``tracestate`` as the client sent them; nothing when the first is invalid."""
-    given: dict[str, list[str]] = {}
-    for name, value in pairs:
-        given.setdefault(name.lower(), []).append(value.strip())
-    parents = given.get("traceparent", [])
+    given = [(lowered, value.strip()) for name, value in pairs if (lowered := name.lower()) in _TRACE]
+    parents = [value for name, value in given if name == "traceparent"]
     if len(parents) != 1 or not _TRACE_PARENT.fullmatch(parents[0]):
         return {}
-    state = ",".join(given.get("tracestate", []))
+    state = ",".join([value for name, value in given if name == "tracestate"])
     if not state or len(state) > _TRACE_STATE_LIMIT or not is_sendable(state):
         return {"traceparent": parents[0]}
     return {"traceparent": parents[0], "tracestate": state}
@@ -251,7 +258,8 @@ def trace_context(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def to_client(upstream: Mapping[str, str], secret: str = "") -> dict[str, str]:
     """The upstream headers that the client gets to see; never one that holds ``secret``."""
-    of_connection = _named_by_connection([upstream.get("connection", "")])
+    connection = upstream.get("connection")
+    of_connection = () if connection is None else _named_by_connection([connection])
     return {
         name: value
         for name, value in upstream.items()

@@ -2,22 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .model_names import ANY_MODEL, Alias, alias_of, allows
 from .settings import Config, Key
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """The client's wish for one key; an id wins over a name."""
 
     id: str = ""
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The key that serves a request.
 
     ``model`` is what to ask the server for. It differs from what the client
@@ -56,7 +54,7 @@ def candidates(config: Config, provider: str, model: str, pin: Pin = NO_PIN) -> 
         return _unroutable(
             "could not auto resolve a model for the request, please specify a model explicitly"
         )
-    eligible = [key for key in config.keys if serves(key, model)]
+    eligible = tuple([key for key in config.keys if serves(key, model)])
     if not eligible and not provider:
         return _unroutable(
             "could not auto resolve a provider for the request, please specify a provider explicitly"
@@ -117,10 +115,10 @@ def why_unusable(key: Key) -> str:
 
 
 def _reachable(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> tuple[Key, ...] | Refusal:
-    left = _pinned(keys, pin, unfound)
+    left = keys if pin is NO_PIN else _pinned(keys, pin, unfound)
     if isinstance(left, Refusal):
         return left
-    return tuple(key for key in left if key.url) or Refusal("no_url")
+    return tuple([key for key in left if key.url]) or Refusal("no_url")
 
 
 def _pinned(keys: Sequence[Key], pin: Pin, unfound: Callable[[str], str]) -> Sequence[Key] | Refusal:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 _SHORTEST: Final = 4  # anything shorter is no secret, and hiding it would garble every text
@@ -15,7 +16,18 @@ def hide(value: object, *secrets: str) -> object:
     A secret is found as it is and as JSON spells it inside a text. What is
     nested too deeply to be searched is hidden as a whole.
     """
-    spellings = tuple(
+    spellings = _spellings(secrets)
+    return _hide(value, spellings, _DEEPEST) if spellings else value
+
+
+def may_hold(text: str, *secrets: str) -> bool:
+    """Whether ``hide`` would change ``text``."""
+    return any(spelling in text for spelling in _spellings(secrets))
+
+
+@lru_cache(maxsize=256)
+def _spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
         dict.fromkeys(
             spelling
             for secret in sorted(secrets, key=len, reverse=True)
@@ -23,7 +35,6 @@ def hide(value: object, *secrets: str) -> object:
             for spelling in (secret, json.dumps(secret)[1:-1])
         )
     )
-    return _hide(value, spellings, _DEEPEST) if spellings else value
 
 
 def _hide(value: object, spellings: tuple[str, ...], depth: int) -> object:

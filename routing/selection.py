@@ -23,6 +23,8 @@ class Picked(NamedTuple):
 
 def rested(keys: Sequence[Key], model: str, fleet: Fleet, now_s: float) -> Sequence[Key]:
     """The keys that need not be left alone; all of them when all would."""
+    if not fleet.resting:
+        return keys
     return [key for key in keys if not fleet.rests(key, model, now_s)] or keys
 
 
@@ -70,6 +72,8 @@ def _share(key: Key) -> int:
 
 
 def _by_weight(keys: Sequence[Key], chance: float) -> Key:
+    if len(keys) == 1:
+        return keys[0]
     shares = [_share(key) for key in keys]
     total = sum(shares)
     if not total:

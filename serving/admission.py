@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from types import TracebackType
 from typing import Final, Self
 
 from .layers import limits
@@ -86,9 +85,7 @@ class Turn:
         self._admission.check()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_raised: object) -> None:
         self._forget()
         if self._taken:
             self._admission.leave()

@@ -18,11 +18,11 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from aiohttp import web
 
 from .layers import check, comparison, confidential, settings, telemetry, translate, transports
+from .line_writer import LineWriter
 from .observation import Tracing
 from .uplink import TransportName
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
-access: Final = logging.getLogger("bifrost_vllm.access")
 
 BUNDLED: Final = Path(__file__).parent.parent / "cassettes"
 """The recordings that come along."""
@@ -45,6 +45,7 @@ class MakeApplication(Protocol):
         replay: transports.AsyncReplayTransport | None = None,
         sink: transports.Sink | None = None,
         transport: TransportName = "aiohttp",
+        access: Callable[[str], None] = ...,
         tracing: Tracing | None = None,
     ) -> web.Application: ...
 
@@ -122,7 +123,14 @@ def _application(
             faults=options.fault,
             idle_s=config.network.stream_idle_timeout_s,
         )
-    return program.application(config, replay, writer, _transport(options.transport), _tracing())
+    lines = LineWriter(sys.stdout)
+    app = program.application(config, replay, writer, _transport(options.transport), lines.write, _tracing())
+
+    async def close(_app: web.Application) -> None:
+        lines.close()
+
+    app.on_cleanup.append(close)
+    return app
 
 
 def _tracing() -> Tracing | None:
@@ -259,10 +267,6 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    plain = logging.StreamHandler(sys.stdout)  # a line of the access log is all that it says
-    plain.setFormatter(logging.Formatter("%(message)s"))
-    access.handlers = [plain]
-    access.propagate = False
 
 
 def _report(file: Path) -> check.Report | None:

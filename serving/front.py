@@ -2,11 +2,14 @@
 
 import json
 import uuid
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
+from .answers import SERVER
 from .layers import headers
 
 _MALFORMED: Final = "malformed HTTP request"
@@ -42,7 +45,7 @@ class _Connection(RequestHandler):
             headers={
                 **headers.SECURITY,
                 "content-type": "application/json",
-                "server": "bifrost-vllm",
+                "server": SERVER,
                 "x-request-id": request_id,
             },
         )
@@ -56,12 +59,31 @@ class _Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Serves an application."""
+    """Serves an application.
+
+    Requests whose method and path are in ``direct`` go there without a look at
+    the application's routes and middlewares, which take as long as all that
+    ``direct`` has to decide.
+    """
+
+    def __init__(
+        self, app: web.Application, direct: Mapping[tuple[str, str], Handler], **settings: Any
+    ) -> None:
+        super().__init__(app, **settings)
+        self._direct = direct
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        direct, others = self._direct, made.request_handler
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            handler = direct.get((request.method, request.rel_url.raw_path))
+            if handler is None or "expect" in request.headers:
+                return await others(request)
+            return await handler(cast("web.Request", request))
+
         return _Server(
-            made.request_handler,
+            handle,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,

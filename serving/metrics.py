@@ -1,7 +1,7 @@
 """Prometheus metrics of one gateway, as ``routing.metrics`` lists them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -16,9 +16,9 @@ from prometheus_client import (
 
 from .layers import metrics
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_IN_FLIGHT: Final = "bifrost_active_requests"
 
-_MOST_SERIES: Final = 10_000  # label combinations of one metric that are remembered
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 Instrument = Counter | Gauge | Histogram
 
@@ -36,30 +36,26 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._instruments: dict[str, Instrument] = {}
         self._names: dict[str, tuple[str, ...]] = {}
-        self._series: dict[tuple[str, tuple[str, ...]], Instrument] = {}
         for metric in metrics.METRICS:
             names = metrics.label_names(metric, labels)
             self._names[metric.name] = names
             self._instruments[metric.name] = _instrument(metric, names, self._registry)
 
-    def add(self, name: str, values: Mapping[str, str], amount: float = 1) -> None:
-        """Add to a counter or a gauge."""
-        series = self._of(name, values)
-        if not isinstance(series, Histogram):
-            series.inc(amount)
+    def labelled(self, values: Mapping[str, str]) -> "Labelled":
+        """What these label values are counted with."""
+        return Labelled(self, values)
 
-    def set(self, name: str, values: Mapping[str, str], value: float) -> None:
-        """Set a gauge."""
-        series = self._of(name, values)
-        if isinstance(series, Gauge):
-            series.set(value)
-
-    def observe(self, name: str, values: Mapping[str, str], value: float, times: int = 1) -> None:
-        """Put a value into a histogram, so often."""
-        series = self._of(name, values)
-        if isinstance(series, Histogram):
-            for _ in range(times):
-                series.observe(value)
+    def counting(self, name: str, values: Mapping[str, str]) -> Callable[[float], None]:
+        """What counts with these label values; one that the metric needs and nobody gives is empty."""
+        instrument = self._instruments[name].labels(*(values.get(label, "") for label in self._names[name]))
+        # The instruments' class is a protocol, for which isinstance takes longer than counting does.
+        match instrument:
+            case Counter():
+                return instrument.inc
+            case Histogram():
+                return instrument.observe
+            case Gauge():
+                return instrument.inc if name == _IN_FLIGHT else instrument.set
 
     def text(self) -> bytes:
         """All metrics in Prometheus' format."""
@@ -69,14 +65,23 @@ class Metrics:
         multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
-    def _of(self, name: str, values: Mapping[str, str]) -> Instrument:
-        label_values = tuple(values.get(label, "") for label in self._names[name])
-        series = self._series.get((name, label_values))
-        if series is None:
-            series = self._instruments[name].labels(*label_values)
-            if len(self._series) < _MOST_SERIES:
-                self._series[name, label_values] = series
-        return series
+
+class Labelled:
+    """Instruments of the same label values: each comes into being when it first counts something."""
+
+    __slots__ = ("_counting", "_metrics", "_values")
+
+    def __init__(self, metrics_: Metrics, values: Mapping[str, str]) -> None:
+        self._metrics = metrics_
+        self._values = values
+        self._counting: dict[str, Callable[[float], None]] = {}
+
+    def count(self, name: str, amount: float = 1) -> None:
+        """Add to a counter or the gauge of requests in flight, set another gauge, put into a histogram."""
+        counting = self._counting.get(name)
+        if counting is None:
+            counting = self._counting[name] = self._metrics.counting(name, self._values)
+        counting(amount)
 
 
 def _instrument(metric: metrics.Metric, names: Sequence[str], registry: CollectorRegistry) -> Instrument:
@@ -84,7 +89,7 @@ def _instrument(metric: metrics.Metric, names: Sequence[str], registry: Collecto
         case "counter":
             return Counter(metric.name, metric.help, names, registry=registry)
         case "gauge":
-            if metric.name == "bifrost_active_requests":
+            if metric.name == _IN_FLIGHT:
                 return Gauge(metric.name, metric.help, names, registry=registry, multiprocess_mode="livesum")
             return Gauge(metric.name, metric.help, names, registry=registry, multiprocess_mode="mostrecent")
         case "histogram":

@@ -3,18 +3,21 @@
 import logging
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from math import inf, nextafter
 from typing import Final, Protocol
 
 from aiohttp import web
 
 from .layers import access_log, attempts, metrics, settings
-from .metrics import Metrics
+from .metrics import Labelled, Metrics
 
 log: Final = logging.getLogger("bifrost_vllm.access")
 
 _PROVIDER: Final = "vllm"
+_MOST_REMEMBERED: Final = 10_000  # combinations of label values
+
+_Custom = tuple[tuple[str, str], ...]
 
 
 class Trace(Protocol):
@@ -87,7 +90,7 @@ class Observation:
         self.usage: Mapping[str, object] = {}
         self.first_event: float | None = None
         self.last_event = 0.0
-        self.gaps: Final = Gaps()
+        self.gaps: Gaps | None = None
         self.bytes_in = 0
         self.bytes_out = 0
         self.headers: Iterable[tuple[str, str]] = ()
@@ -99,6 +102,8 @@ class Observation:
         if self.first_event is None:
             self.first_event = now
         else:
+            if self.gaps is None:
+                self.gaps = Gaps()
             self.gaps.add(now - self.last_event)
         self.last_event = now
 
@@ -119,81 +124,118 @@ class Observer:
         self._write = write
         self._models = config.known_models
         self._secrets = config.secrets
+        self._labelled: dict[Hashable, Labelled] = {}
+
+    def began(self, method: str) -> None:
+        """A request is in."""
+        self._kept((method,), lambda: {"method": method}).count("bifrost_active_requests")
 
     def finished(self, seen: Observation, client_left: bool) -> None:
         """The request is over."""
         took = time.monotonic() - seen.arrived
         if seen.trace is not None:
             seen.trace.finished(seen, client_left)
-        self._count_http(seen, took)
+        custom = tuple(metrics.custom_values(self._config.labels, seen.headers).items())
+        self._kept((seen.method,), lambda: {"method": seen.method}).count("bifrost_active_requests", -1)
+        self._count_http(seen, took, custom)
         if seen.operation:
-            self._count_operation(seen, client_left)
+            self._count_operation(seen, client_left, custom)
         if self._config.log.enabled:
             self._write(
                 access_log.line(self._record(seen, took, client_left), self._config.log.format, self._secrets)
             )
 
-    def _count_http(self, seen: Observation, took: float) -> None:
-        counted, labels = (
-            self._metrics,
-            {"path": seen.path, "method": seen.method, "status": str(seen.status)},
-        )
-        labels |= self._custom(seen)
-        counted.add("http_requests_total", labels)
-        counted.observe("http_request_duration_seconds", labels, took)
-        counted.observe("http_request_size_bytes", labels, seen.bytes_in)
-        counted.observe("http_response_size_bytes", labels, seen.bytes_out)
+    def _kept(self, key: Hashable, values: Callable[[], Mapping[str, str]]) -> Labelled:
+        """What ``key`` is counted with: the same as before, as long as there is room to remember it."""
+        counted = self._labelled.get(key)
+        if counted is None:
+            counted = self._metrics.labelled(values())
+            if len(self._labelled) < _MOST_REMEMBERED:
+                self._labelled[key] = counted
+        return counted
 
-    def _count_operation(self, seen: Observation, client_left: bool) -> None:
-        counted = self._metrics
+    def _count_http(self, seen: Observation, took: float, custom: _Custom) -> None:
+        def labels() -> dict[str, str]:
+            return {"path": seen.path, "method": seen.method, "status": str(seen.status), **dict(custom)}
+
+        counted = self._kept((seen.path, seen.method, seen.status, custom), labels)
+        counted.count("http_requests_total")
+        counted.count("http_request_duration_seconds", took)
+        counted.count("http_request_size_bytes", seen.bytes_in)
+        counted.count("http_response_size_bytes", seen.bytes_out)
+
+    def _count_operation(self, seen: Observation, client_left: bool, custom: _Custom) -> None:
         for tried, took, succeeded in seen.upstream:
-            labels = self._base(seen, tried, succeeded)
-            counted.add("bifrost_upstream_requests_total", labels)
-            is_success = {"is_success": "true" if succeeded else "false"}
-            counted.observe("bifrost_upstream_latency_seconds", labels | is_success, took)
-            key = {"provider": _PROVIDER, "key_id": tried.key.id, "key_name": tried.key.name}
-            counted.set("bifrost_provider_key_up", key, 1.0 if succeeded else 0.0)
+            counted = self._of_try(seen, tried, succeeded, custom)
+            counted.count("bifrost_upstream_requests_total")
+            counted.count("bifrost_upstream_latency_seconds", took)
+            counted.count("bifrost_provider_key_up", 1.0 if succeeded else 0.0)
         for failed in seen.trail:
             if failed.rotated:
-                labels = {
-                    "provider": _PROVIDER,
-                    "requested_model": metrics.model_label(failed.model, self._models, False),
-                    "key_id": failed.key_id,
-                    "key_name": failed.key_name,
-                    "fail_reason": failed.reason,
-                }
-                counted.add("bifrost_key_rotation_events_total", labels)
-        labels = self._base(seen, seen.tried, seen.error is None and not client_left)
+                self._count_rotation(failed)
+        counted = self._of_try(seen, seen.tried, seen.error is None and not client_left, custom)
         if seen.upstream:
-            counted.observe("bifrost_request_retries", labels, len(seen.upstream) - 1)
+            counted.count("bifrost_request_retries", len(seen.upstream) - 1)
         if seen.error is not None or client_left:
-            error = seen.error or {"status_code": 499}
-            kind = metrics.error_type(error, bool(seen.upstream))
-            counted.add(
-                "bifrost_error_requests_total", labels | {"status_code": str(seen.status), "error_type": kind}
-            )
+            self._count_error(seen, custom)
         else:
-            counted.add("bifrost_success_requests_total", labels)
+            counted.count("bifrost_success_requests_total")
         read, written, cached = tokens(seen.usage)
-        for name, count in (("input", read), ("output", written), ("cache_read_input", cached)):
-            if count:
-                counted.add(f"bifrost_{name}_tokens_total", labels, count)
+        if read:
+            counted.count("bifrost_input_tokens_total", read)
+        if written:
+            counted.count("bifrost_output_tokens_total", written)
+        if cached:
+            counted.count("bifrost_cache_read_input_tokens_total", cached)
         if seen.stream and seen.first_event is not None:
-            counted.observe(
-                "bifrost_stream_first_token_latency_seconds", labels, seen.first_event - seen.arrived
+            counted.count("bifrost_stream_first_token_latency_seconds", seen.first_event - seen.arrived)
+            for gap, times in seen.gaps.means() if seen.gaps is not None else ():
+                for _ in range(times):
+                    counted.count("bifrost_stream_inter_token_latency_seconds", gap)
+
+    def _count_rotation(self, failed: attempts.Attempted) -> None:
+        labels = {
+            "provider": _PROVIDER,
+            "requested_model": metrics.model_label(failed.model, self._models, False),
+            "key_id": failed.key_id,
+            "key_name": failed.key_name,
+            "fail_reason": failed.reason,
+        }
+        self._metrics.labelled(labels).count("bifrost_key_rotation_events_total")
+
+    def _count_error(self, seen: Observation, custom: _Custom) -> None:
+        error = seen.error or {"status_code": 499}
+        kind = metrics.error_type(error, bool(seen.upstream))
+        labels = self._base(seen, seen.tried, False, custom)
+        labels |= {"status_code": str(seen.status), "error_type": kind}
+        self._metrics.labelled(labels).count("bifrost_error_requests_total")
+
+    def _of_try(
+        self, seen: Observation, tried: attempts.Try | None, succeeded: bool, custom: _Custom
+    ) -> Labelled:
+        key: Hashable = (seen.operation, seen.model, succeeded, custom)
+        if tried is not None:
+            aliased = tried.alias is not None
+            of_try = (
+                tried.model,
+                tried.asked_model,
+                aliased,
+                tried.fallback_index,
+                tried.key.id,
+                tried.key.name,
             )
-            for gap, times in seen.gaps.means():
-                counted.observe("bifrost_stream_inter_token_latency_seconds", labels, gap, times)
+            key = (seen.operation, of_try, succeeded, custom)
+        return self._kept(key, lambda: self._base(seen, tried, succeeded, custom))
 
-    def _custom(self, seen: Observation) -> dict[str, str]:
-        return metrics.custom_values(self._config.labels, seen.headers)
-
-    def _base(self, seen: Observation, tried: attempts.Try | None, succeeded: bool) -> dict[str, str]:
+    def _base(
+        self, seen: Observation, tried: attempts.Try | None, succeeded: bool, custom: _Custom
+    ) -> dict[str, str]:
         labels = {
             "provider": _PROVIDER,
             "method": seen.operation,
             "model": metrics.model_label(seen.model, self._models, succeeded),
             "fallback_index": "0",
+            "is_success": "true" if succeeded else "false",
         }
         if tried is not None:
             labels |= {
@@ -201,9 +243,11 @@ class Observer:
                 "alias": tried.asked_model if tried.alias is not None else "",
                 "selected_key_id": tried.key.id,
                 "selected_key_name": tried.key.name,
+                "key_id": tried.key.id,
+                "key_name": tried.key.name,
                 "fallback_index": str(tried.fallback_index),
             }
-        return labels | self._custom(seen)
+        return labels | dict(custom)
 
     def _record(self, seen: Observation, took: float, client_left: bool) -> access_log.Record:
         error = seen.error or {}

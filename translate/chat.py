@@ -17,6 +17,7 @@ from .replies import document_of
 from .types import Document
 
 PATH: Final = "/v1/chat/completions"
+_CHOICE: Final = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 STREAMS: Final = frozenset({"chat_completion_stream", "responses_stream"})
 """The operations for which the server is asked to stream."""
 
@@ -76,20 +77,22 @@ def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, o
     said = choices.listed(document)
     if isinstance(said, Failure):
         return said
-    for index, source in enumerate(said):
-        if _message_of(source) is None:
-            return errors.unreadable(f"choices[{index}].message is missing")
+    out: list[dict[str, object]] = []
+    for position, source in enumerate(said):
+        message = _message_of(source)
+        if message is None:
+            return errors.unreadable(f"choices[{position}].message is missing")
+        out.append(_choice(source, message, position, document.get("id"), notes))
     answer = choices.answer(document, "chat.completion", request_model(request))
-    answer["choices"] = [
-        _choice(source, index, document.get("id"), notes) for index, source in enumerate(said)
-    ]
+    answer["choices"] = out
     return answer
 
 
-def _choice(source: Document, position: int, reply_id: object, notes: list[Note]) -> dict[str, object]:
+def _choice(
+    source: Document, said: Document, position: int, reply_id: object, notes: list[Note]
+) -> dict[str, object]:
     index = choices.index(source, position)
     place = f"choices[{index}]"
-    said = _message_of(source) or {}
     message = choices.message(said, choices.id_stem(reply_id, index), f"{place}.message", notes)
     return {
         "index": index,
@@ -98,7 +101,7 @@ def _choice(source: Document, position: int, reply_id: object, notes: list[Note]
             source.get("finish_reason"), "tool_calls" in message, place, notes
         ),
         "logprobs": source.get("logprobs"),
-        **choices.plain_fields(source, ("index", "message", "delta", "finish_reason", "logprobs")),
+        **choices.plain_fields(source, _CHOICE),
     }
 
 

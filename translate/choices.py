@@ -4,7 +4,7 @@ Null noise goes, what the server really said stays where it was, whether we
 know the field or not. Reasoning comes out under both names that clients read.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final
 
 from . import documents, errors
@@ -12,7 +12,9 @@ from .plan import Failure, Note
 from .types import Document
 
 _MOST_KEPT: Final = 256
-_REASONING: Final = ("reasoning", "reasoning_content", "reasoning_details")
+_ANSWER: Final = frozenset({"choices", "usage"})
+_MESSAGE: Final = frozenset({"role", "content", "tool_calls"})
+_THOUGHTFUL_MESSAGE: Final = _MESSAGE | {"reasoning", "reasoning_content", "reasoning_details"}
 
 
 def reasoning_text(source: Document) -> str | None:
@@ -46,7 +48,7 @@ def reasoning_fields(text: str, details: object = None) -> dict[str, object]:
     }
 
 
-def plain_fields(source: Document, handled: Iterable[str]) -> dict[str, object]:
+def plain_fields(source: Document, handled: Container[str]) -> dict[str, object]:
     """The members of ``source`` that need no rule and are not null."""
     return {name: value for name, value in source.items() if value is not None and name not in handled}
 
@@ -54,7 +56,7 @@ def plain_fields(source: Document, handled: Iterable[str]) -> dict[str, object]:
 def listed(document: Document) -> Sequence[Document] | Failure:
     """The choices of a reply, of which there is at least one."""
     entries = documents.as_array(document.get("choices")) or ()
-    said = [entry for entry in entries if isinstance(entry, Mapping)]
+    said = [found for entry in entries if (found := documents.as_object(entry)) is not None]
     return said or errors.unreadable("choices is missing or empty")
 
 
@@ -77,7 +79,7 @@ def answer(document: Document, kind: str, model: str) -> dict[str, object]:
         "choices": (),
         "system_fingerprint": "",
     }
-    out |= plain_fields(document, ("choices", "usage"))
+    out |= plain_fields(document, _ANSWER)
     if (counts := usage(document.get("usage"))) is not None:
         out["usage"] = counts
     return out
@@ -87,12 +89,14 @@ def message(source: Document, stem: str, place: str, notes: list[Note]) -> dict[
     """An assistant message; ``content`` is always there, null as it came."""
     out: dict[str, object] = {"role": source.get("role") or "assistant", "content": source.get("content")}
     text = reasoning_text(source)
-    handled = ("role", "content", "tool_calls", *(_REASONING if text is not None else ()))
-    out |= plain_fields(source, handled)
-    if text is not None:
+    if text is None:
+        out |= plain_fields(source, _MESSAGE)
+    else:
+        out |= plain_fields(source, _THOUGHTFUL_MESSAGE)
         out |= reasoning_fields(text, source.get("reasoning_details"))
         notes += other_thoughts(source, text, place)
-    if calls := tool_calls(source.get("tool_calls"), stem, f"{place}.tool_calls", notes):
+    asked = source.get("tool_calls")
+    if asked and (calls := tool_calls(asked, stem, f"{place}.tool_calls", notes)):
         out["tool_calls"] = calls
     return out
 
@@ -169,20 +173,36 @@ def usage(value: object) -> dict[str, object] | None:
         return None
     out: dict[str, object] = {}
     for name, entry in source.items():
-        if name == "prompt_tokens_details" and isinstance(entry, Mapping):
-            out[name] = _prompt_details(entry)
-        elif isinstance(entry, Mapping):
-            out[name] = {member: _count(count) for member, count in entry.items() if count is not None}
-        elif entry is not None:
+        if type(entry) is int:
+            out[name] = entry
+        elif entry is None:
+            continue
+        elif not isinstance(entry, Mapping):
             out[name] = _count(entry)
+        elif name == "prompt_tokens_details":
+            out[name] = _prompt_details(entry)
+        else:
+            out[name] = _counts(entry)
     return out
 
 
+def _counts(source: Document) -> dict[str, object]:
+    return {
+        name: count if type(count) is int else _count(count)
+        for name, count in source.items()
+        if count is not None
+    }
+
+
 def _prompt_details(source: Document) -> dict[str, object]:
-    out = {name: _count(count) for name, count in source.items() if count is not None}
+    out = _counts(source)
     read = out.get("cached_read_tokens") or out.get("cached_tokens") or 0
-    names = ("cached_write_tokens", "cache_write_tokens", "created_cache_tokens")  # the last is vLLM's
-    written = next((out[name] for name in names if out.get(name)), 0)
+    written = (
+        out.get("cached_write_tokens")
+        or out.get("cache_write_tokens")
+        or out.get("created_cache_tokens")  # vLLM's
+        or 0
+    )
     if read:
         out["cached_read_tokens"] = read
     if written:

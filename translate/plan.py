@@ -5,7 +5,7 @@ defined here never leaves the process.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
 from .types import BifrostError, RequestType
@@ -37,8 +37,7 @@ class Plan(NamedTuple):
     body: Body | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """How one request is to be translated, apart from the request itself.
 
     ``path`` replaces the operation's default path. ``raw_request`` and
@@ -59,7 +58,7 @@ class Call:
     raw_request: bool = False
     raw_response: bool = False
     original_model: str | None = None
-    routing_info: Mapping[str, object] = field(default_factory=lambda: NO_ROUTING)
+    routing_info: Mapping[str, object] = NO_ROUTING
     structured_outputs: Literal["native", "legacy"] = "native"
     known_path: str | None = None
     verbatim: bool = False

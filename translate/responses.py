@@ -7,7 +7,6 @@ https://platform.openai.com/docs/api-reference/responses
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from . import chat, documents, errors, parameters
@@ -59,7 +58,7 @@ def noted(request: Document, call: Call) -> Sequence[Note]:
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
     """The response; ``spent_ms`` is the time of all attempts."""
     bridged = _or_nothing(_bridged(request), request)
-    answer = chat.parse(bridged.request, reply, spent_ms, replace(call, verbatim=False))
+    answer = chat.parse(bridged.request, reply, spent_ms, call._replace(verbatim=False))
     if isinstance(answer, Failure):
         return answer
     who = identity(answer)
@@ -79,7 +78,7 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 def fold(request: Document, head: HeadLike, call: Call) -> Fold:
     """The state machine for a streamed answer that began with ``head``."""
     bridged = _or_nothing(_bridged(request), request)
-    of_chat = chat.fold(bridged.request, head, replace(call, verbatim=False))
+    of_chat = chat.fold(bridged.request, head, call._replace(verbatim=False))
     return ResponseFold(of_chat, call, request_model(request), bridged.echo, bridged.notes)
 
 

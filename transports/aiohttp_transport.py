@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Final, cast
 
 import aiohttp
@@ -40,6 +41,7 @@ from .faults import (
     unsendable,
 )
 
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _LONGEST_LINE: Final = 64 * 1024  # of a header; http.client has the same
 
 
@@ -60,39 +62,56 @@ class AiohttpTransport:
 
     async def send(self, plan: PlanLike) -> Reply:
         """The whole answer."""
-        started, limit, body = time.monotonic(), self._endpoint.reply_limit, bytearray()
-        total_s = self._endpoint.timeouts.total_s
+        started, limit, total_s = (
+            time.monotonic(),
+            self._endpoint.reply_limit,
+            self._endpoint.timeouts.total_s,
+        )
         total = asyncio.timeout(total_s)
-        head, cut = Reply(0, {}), None
+        status, headers, body, cut = 0, _NO_HEADERS, bytearray(), None
         try:
-            async with total, self._exchange(plan, started, streaming=False) as (head, pieces):
-                cut = head.cut
-                async for piece in pieces:
-                    body += piece.data
-                    cut = piece.cut
-                    if len(body) > limit:
-                        cut = too_large(limit)
-                        break
+            async with total:
+                answer = await self._open(plan, streaming=False)
+                if isinstance(answer, Cut):
+                    cut = answer
+                else:
+                    status, headers = answer.status, _headers(answer)
+                    if (whole := _whole(answer, headers, limit)) is not None:
+                        return Reply(status, headers, whole, _ms_since(started))
+                    cut = await self._collect(answer, headers, started, body)
         except TimeoutError:
             if not total.expired():
                 raise
             cut = timed_out("total", total_s)
-        return head._replace(body=bytes(body[:limit]), elapsed_ms=_ms_since(started), cut=cut)
+        return Reply(status, headers, bytes(body[:limit]), _ms_since(started), cut)
+
+    async def _collect(
+        self, answer: aiohttp.ClientResponse, headers: Mapping[str, str], started: float, body: bytearray
+    ) -> Cut | None:
+        """Put what comes into ``body``; how it broke off, if it did."""
+        limit = self._endpoint.reply_limit
+        decoder = ContentDecoder(headers.get("content-encoding", ""))
+        pieces = _Pieces(answer, decoder, started, self._endpoint.timeouts.idle_s)
+        cut = None
+        try:
+            async for piece in pieces:
+                body += piece.data
+                cut = piece.cut
+                if len(body) > limit:
+                    return too_large(limit)
+        finally:
+            pieces.close()
+        return cut
 
     @asynccontextmanager
     async def stream(self, plan: PlanLike) -> AsyncIterator[AsyncStream]:
         """The answer as it comes. Leaving the context before its end closes the connection."""
-        async with self._exchange(plan, time.monotonic(), streaming=True) as stream:
-            yield stream
-
-    @asynccontextmanager
-    async def _exchange(self, plan: PlanLike, started: float, streaming: bool) -> AsyncIterator[AsyncStream]:
-        answer = await self._open(plan, streaming)
+        started = time.monotonic()
+        answer = await self._open(plan, streaming=True)
         if isinstance(answer, Cut):
             yield AsyncStream(Reply(0, {}, b"", _ms_since(started), answer), _no_pieces())
             return
-        # The raw bytes, because as text aiohttp gives UTF-8 with surrogates.
-        headers = reply_headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in answer.raw_headers)
+        headers = _headers(answer)
         decoder = ContentDecoder(headers.get("content-encoding", ""))
         pieces = _Pieces(answer, decoder, started, self._endpoint.timeouts.idle_s)
         try:
@@ -115,7 +134,8 @@ class AiohttpTransport:
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
             request.headers.popall("Authorization", None)
-            request.headers.update(credentials)
+            if credentials:
+                request.headers.update(credentials)
             try:
                 return await handler(request)
             except (aiohttp.ClientError, OSError) as error:
@@ -131,7 +151,7 @@ class AiohttpTransport:
                 allow_redirects=False,
                 raise_for_status=False,
                 auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(sock_connect=limits.connect_s, sock_read=limits.first_byte_s),
+                timeout=_client_timeout(limits.connect_s, limits.first_byte_s),
                 max_line_size=_LONGEST_LINE,
                 max_field_size=_LONGEST_LINE,
                 middlewares=(send_once,),
@@ -140,6 +160,29 @@ class AiohttpTransport:
             return _no_head(error.__cause__ or error, limits)
         except (aiohttp.ClientError, OSError) as error:
             return _no_head(error, limits)
+
+
+@lru_cache(maxsize=64)
+def _client_timeout(connect_s: float | None, first_byte_s: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(sock_connect=connect_s, sock_read=first_byte_s)
+
+
+def _headers(answer: aiohttp.ClientResponse) -> Mapping[str, str]:
+    """The raw bytes, because as text aiohttp gives UTF-8 with surrogates."""
+    return reply_headers(
+        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.raw_headers]
+    )
+
+
+def _whole(answer: aiohttp.ClientResponse, headers: Mapping[str, str], limit: int) -> bytes | None:
+    """The body, if all of it came with the headers and nothing about it needs a closer look."""
+    content = answer.content
+    plain = "content-encoding" not in headers and not _ends_with_connection(answer)
+    if not plain or not content.is_eof() or content.exception() is not None or content.total_bytes > limit:
+        return None
+    body = content.read_nowait()
+    answer.release()
+    return body
 
 
 class _Pieces(AsyncIterator[Piece]):

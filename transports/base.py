@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -232,6 +233,9 @@ def whole(body: BodyLike) -> bytes:
     return b"".join((body.data, *body.rest)) if body.rest else body.data
 
 
+_OWN: Final = frozenset({"content-type", "accept", "cache-control", "authorization", "accept-encoding"})
+
+
 def request_headers(endpoint: Endpoint, plan: PlanLike, streaming: bool) -> dict[str, str]:
     """The headers of one request: the endpoint's own, then those that win over them."""
     own: dict[str, str] = {}
@@ -244,10 +248,18 @@ def request_headers(endpoint: Endpoint, plan: PlanLike, streaming: bool) -> dict
         own["Cache-Control"] = "no-cache"
     if endpoint.api_key:
         own["Authorization"] = f"Bearer {endpoint.api_key}"
-    if not any(name.lower() == "accept-encoding" for name in endpoint.headers):
+    given = _lowered(tuple(endpoint.headers))
+    if "accept-encoding" not in given:
         own["Accept-Encoding"] = "gzip, deflate"  # what ContentDecoder takes
-    taken = {name.lower() for name in own}
+    if given.isdisjoint(_OWN):
+        return {**endpoint.headers, **own}
+    taken = _lowered(tuple(own))
     return {name: value for name, value in endpoint.headers.items() if name.lower() not in taken} | own
+
+
+@lru_cache(maxsize=256)
+def _lowered(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(str.lower, names))
 
 
 def reply_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -257,7 +269,8 @@ def reply_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """
     joined: dict[str, str] = {}
     for name, value in pairs:
-        key, text = name.lower(), _LINE_FOLD.sub(" ", value).strip()
+        is_folded = "\n" in value or "\r" in value
+        key, text = name.lower(), (_LINE_FOLD.sub(" ", value) if is_folded else value).strip()
         joined[key] = f"{joined[key]}, {text}" if key in joined else text
     return joined
 

@@ -24,6 +24,7 @@ _WAITED_FOR: Final[Mapping[Phase, str]] = {
     "total": "not complete within",
 }
 
+UNSENDABLE_HEADER: Final = Cut("connect", "a header holds characters that cannot be sent")
 INVALID_ADDRESS: Final = "the address is not valid"
 NAME_NOT_FOUND: Final = "host name not found"
 NO_ANSWER: Final = "the server closed the connection without an answer"
@@ -55,7 +56,9 @@ _ERRNO_PHRASES: Final[Mapping[int, str]] = {
 }
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE: Final = re.compile(r"(?:[!-~][\t -~]*)?")
+VALUE: Final = re.compile(r"(?:[!-~][\t -~]*)?")
+"""What the value of a header can be."""
+
 _PRINTABLE: Final = re.compile(r"[!-~]+")
 
 
@@ -108,26 +111,31 @@ def unsendable(url: str, headers: Mapping[str, str]) -> Cut | None:
     The libraries disagree about what they repair, and the exceptions of what
     they reject quote the value, which may be the key.
     """
+    return unsendable_headers(headers) if is_usable(url) else Cut("connect", INVALID_ADDRESS)
+
+
+@lru_cache(maxsize=1024)
+def is_usable(url: str) -> bool:
+    """Whether a request can be sent to this address."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable or not is_printable(url):
-        return Cut("connect", INVALID_ADDRESS)
-    return unsendable_headers(headers)
+        return False
+    return usable and is_printable(url)
 
 
 def unsendable_headers(headers: Mapping[str, str]) -> Cut | None:
     """The same for the headers alone."""
     for name, value in headers.items():
-        if not _is_token(name) or not _VALUE.fullmatch(value):
-            return Cut("connect", "a header holds characters that cannot be sent")
+        if not is_token(name) or not VALUE.fullmatch(value):
+            return UNSENDABLE_HEADER
     return None
 
 
 @lru_cache(maxsize=1024)
-def _is_token(name: str) -> bool:
+def is_token(name: str) -> bool:
+    """Whether this can be the name of a header."""
     return bool(_TOKEN.fullmatch(name))
 
 

@@ -7,8 +7,9 @@ nothing besides: no proxy, no cookies, no ``.netrc``.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import lru_cache
+from itertools import compress
 from types import TracebackType
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -29,17 +30,19 @@ from .decoding import ContentDecoder, UndecodableError
 from .faults import (
     INVALID_ADDRESS,
     NAME_NOT_FOUND,
+    UNSENDABLE_HEADER,
+    VALUE,
     is_printable,
+    is_token,
     phrase,
     timed_out,
     too_large,
     unsendable,
-    unsendable_headers,
 )
 from .http_connection import Connection
 
 _STALE_S: Final = 1.0  # a server that had closed the connection says so at once
-_AGENT: Final = "bifrost-vllm"
+_DEFAULTS: Final = (("Accept", "*/*"), ("User-Agent", "bifrost-vllm"))
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -111,9 +114,11 @@ class HttptoolsTransport:
         if address is None or not plan.path.startswith("/") or not is_printable(plan.path):
             return Cut("connect", INVALID_ADDRESS)
         headers = request_headers(self._endpoint, plan, streaming)
-        if fault := unsendable_headers(headers):
-            return fault
-        return _Request(plan, address, headers)
+        values = tuple(headers.values())
+        lines = _lines(tuple(headers))
+        if lines is None or not all(map(VALUE.fullmatch, values)):
+            return UNSENDABLE_HEADER
+        return _Request(plan, address, lines.written(values, address.host))
 
     async def _ask(self, connection: Connection, request: "_Request", total_at: float) -> Cut | None:
         """Why there is no answer, not even its head."""
@@ -154,26 +159,50 @@ class _Request:
 
     __slots__ = ("blocks", "bodiless", "head", "origin")
 
-    def __init__(self, plan: PlanLike, address: _Address, headers: Mapping[str, str]) -> None:
+    def __init__(self, plan: PlanLike, address: _Address, lines: str) -> None:
         self.origin = address.origin
         self.bodiless = plan.method == "HEAD"
-        self.blocks: Sequence[bytes] = () if plan.body is None else (plan.body.data, *plan.body.rest)
-        target = (address.prefix + plan.path).partition("#")[0]
-        lines = [f"{plan.method} {target} HTTP/1.1"]
-        ours = {
-            "host": f"Host: {address.host}",
-            "accept": "Accept: */*",
-            "user-agent": f"User-Agent: {_AGENT}",
-        }
-        for name, value in headers.items():
-            key = name.lower()
-            if key not in _FRAMING:
-                ours.pop(key, None)
-                lines.append(f"{name}: {value}")
-        lines += ours.values()
-        if plan.body is not None or plan.method not in {"GET", "HEAD"}:
-            lines.append(f"Content-Length: {sum(map(len, self.blocks))}")
-        self.head = "\r\n".join((*lines, "\r\n")).encode("ascii")
+        body = plan.body
+        self.blocks: Sequence[bytes] = () if body is None else (body.data, *body.rest)
+        target = address.prefix + plan.path
+        if "#" in target:
+            target = target.partition("#")[0]
+        length = ""
+        if body is not None:
+            size = sum(map(len, self.blocks)) if body.rest else len(body.data)
+            length = f"Content-Length: {size}\r\n"
+        elif plan.method not in {"GET", "HEAD"}:
+            length = "Content-Length: 0\r\n"
+        self.head = f"{plan.method} {target} HTTP/1.1\r\n{lines}{length}\r\n".encode("ascii")
+
+
+class _Lines(NamedTuple):
+    """How the headers of these names are written, apart from their values.
+
+    ``kept`` tells which values are sent at all, when some are not.
+    """
+
+    template: str
+    names_host: bool
+    kept: Sequence[bool] | None
+
+    def written(self, values: Sequence[str], host: str) -> str:
+        if self.kept is not None:
+            values = tuple(compress(values, self.kept))
+        lines = self.template % tuple(values)
+        return lines if self.names_host else f"{lines}Host: {host}\r\n"
+
+
+@lru_cache(maxsize=256)
+def _lines(names: tuple[str, ...]) -> _Lines | None:
+    """The lines for headers of these names; ``None`` when one of them is no name."""
+    if not all(map(is_token, names)):
+        return None
+    lowered = [name.lower() for name in names]
+    kept = [name not in _FRAMING for name in lowered]
+    lines = [name.replace("%", "%%") + ": %s\r\n" for name in compress(names, kept)]
+    lines += [f"{name}: {value}\r\n" for name, value in _DEFAULTS if name.lower() not in lowered]
+    return _Lines("".join(lines), "host" in lowered, None if all(kept) else kept)
 
 
 class _Exchange(NamedTuple):

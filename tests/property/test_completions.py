@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -149,8 +149,8 @@ def test_any_cut_of_the_bytes_gives_the_same_events(
 def test_a_caller_who_only_encodes_gets_the_same_bytes(
     body: bytes, head: Reply, cut: Cut | None, call: Call
 ) -> None:
-    assert as_bytes(said_by([body], head, cut, replace(call, verbatim=True))) == as_bytes(
-        said_by([body], head, cut, replace(call, verbatim=False))
+    assert as_bytes(said_by([body], head, cut, call._replace(verbatim=True))) == as_bytes(
+        said_by([body], head, cut, call._replace(verbatim=False))
     )
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -15,7 +14,7 @@ from translate import Failure, chat, documents
 from translate.plan import Call, Chunk
 from transports.base import Cut, Reply
 
-VERBATIM = replace(STREAMED, verbatim=True)
+VERBATIM = STREAMED._replace(verbatim=True)
 
 TEXTS = st.one_of(
     st.sampled_from(
@@ -132,8 +131,8 @@ def test_words_that_are_not_like_the_others(body: bytes) -> None:
 @given(some.any_streams, some.heads, some.cuts, some.calls(streaming=True))
 @example(b"", Reply(200, {}), None, STREAMED)
 def test_any_stream(body: bytes, head: Reply, cut: Cut | None, call: Call) -> None:
-    assert as_bytes(said_by([body], head, cut, replace(call, verbatim=True))) == as_bytes(
-        said_by([body], head, cut, replace(call, verbatim=False))
+    assert as_bytes(said_by([body], head, cut, call._replace(verbatim=True))) == as_bytes(
+        said_by([body], head, cut, call._replace(verbatim=False))
     )
 
 
