@@ -1033,7 +1033,7 @@ async def listening(
     server = runner(app, grace_s)
     try:
         await server.setup()
-        await web.TCPSite(server, host, port, backlog=1024).start()
+        await web.TCPSite(server, host, port).start()
         yield server.addresses[0][1]
     finally:
         await server.cleanup()

@@ -12,6 +12,9 @@ from aiohttp.web_protocol import RequestHandler
 from .answers import SERVER
 from .layers import headers
 
+BACKLOG: Final = 1024
+"""How many clients may wait to be let in."""
+
 _MALFORMED: Final = "malformed HTTP request"
 _INTERNAL: Final = "internal server error"
 
@@ -71,6 +74,11 @@ class Runner(web.AppRunner):
     ) -> None:
         super().__init__(app, **settings)
         self._direct = direct
+
+    def _reg_site(self, site: web.BaseSite) -> None:
+        """gunicorn's worker listens with room for 128, and clients beyond that wait for seconds."""
+        site._backlog = max(site._backlog, BACKLOG)
+        super()._reg_site(site)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,12 +15,14 @@ from typing import Any
 import aiohttp
 import pytest
 import requests
+from aiohttp import web
 
 import gateway
 from routing import headers
 from routing.config import Config, Key
 from routing.limits import Concurrency
 from routing.settings import Selection
+from serving.front import BACKLOG
 from tests.e2e.conftest import Serve
 from tests.e2e.loopback import (
     ASK,
@@ -342,6 +345,33 @@ def test_a_body_that_comes_slowly_keeps_nobody_waiting(
         for client, rest in zip(slow, (BODY[10:], BODY[10:], CHUNKS), strict=True):
             client.sendall(rest)
             assert statuses(client.recv(65_536)) == [b"200"]
+
+
+def test_a_burst_of_clients_may_wait_to_be_let_in_by_one_of_several_processes(
+    loop_thread: LoopThread, upstream: Upstream, http: requests.Session
+) -> None:
+    most = Path("/proc/sys/net/core/somaxconn")
+    if not most.exists() or int(most.read_text()) < BACKLOG:
+        pytest.skip("the system lets fewer clients wait")
+    server = gateway.runner(gateway.application(Config((Key("k", "k", url=upstream.url, models=("*",)),))))
+    listener, too_busy = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    async def listen() -> None:
+        await server.setup()
+        await web.SockSite(server, listener).start()  # as gunicorn's worker does
+
+    loop_thread.run(listen())
+    host, port = listener.getsockname()
+    loop_thread.loop.call_soon_threadsafe(too_busy.wait, PATIENCE_S)
+    try:
+        with ExitStack() as clients:
+            for _ in range(BACKLOG - 1):
+                clients.enter_context(socket.create_connection((host, port), PATIENCE_S / 2))
+            too_busy.set()
+            assert http.get(f"http://{host}:{port}/health").status_code == 200
+    finally:
+        too_busy.set()
+        loop_thread.run(server.cleanup())
 
 
 def test_a_connection_that_asks_nothing_is_closed(serve: Serve, upstream: Upstream) -> None:
