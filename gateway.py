@@ -48,12 +48,12 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     )
     from serving import command_line
     from serving import uplink as uplinks
-    from serving.admission import Admission, FullError
+    from serving.admission import Admission, FullError, Turn
     from serving.answers import SERVER, Answer
     from serving.front import Runner
     from serving.listener import Listener, listen
     from serving.metrics import CONTENT_TYPE, Metrics
-    from serving.observation import Observation, Observer
+    from serving.observation import Observation, Observer, Tracing
     from serving.uplink import Uplink
     from translate import Failure, documents, errors, sse
 else:  # installed
@@ -79,12 +79,12 @@ else:  # installed
     )
     from .serving import command_line
     from .serving import uplink as uplinks
-    from .serving.admission import Admission, FullError
+    from .serving.admission import Admission, FullError, Turn
     from .serving.answers import SERVER, Answer
     from .serving.front import Runner
     from .serving.listener import Listener, listen
     from .serving.metrics import CONTENT_TYPE, Metrics
-    from .serving.observation import Observation, Observer
+    from .serving.observation import Observation, Observer, Tracing
     from .serving.uplink import Uplink
     from .translate import Failure, documents, errors, sse
 
@@ -101,7 +101,7 @@ _COMMENT: Final = b": keep-alive\n\n"
 _LISTING_S: Final = 30.0  # one server that hangs must not hide the models of all others for long
 _GLANCE: Final = 65_536  # bytes of a body that is read although its request is not supported
 _BODY_S: Final = 120.0  # a body that takes longer is not waited for
-GRACE_S: Final = 20.0
+GRACE_S: Final = command_line.GRACE_S
 _LAST_WORDS_S: Final = (
     2.0  # for errors to those that ran on; aiohttp waits twice, Kubernetes kills after 30 s
 )
@@ -184,9 +184,11 @@ class Gateway:
         sink: transports.Sink | None = None,
         transport: uplinks.TransportName = "aiohttp",
         access: Callable[[str], None] = _access.info,
+        tracing: Tracing | None = None,
     ) -> None:
         self._sink = sink
         self._access = access
+        self.tracing: Final = tracing
         self._transport: uplinks.TransportName = transport
         self._replay: transports.AsyncReplayTransport | None = None
         self.metrics = Metrics(config.labels)
@@ -204,8 +206,8 @@ class Gateway:
     def configure(self, config: settings.Config) -> None:
         """From now on, requests are served with ``config``; those that run keep the one they began with.
 
-        What belongs to connections that are open (``uplinks.connections``) and
-        the size limit of bodies stay as they were.
+        What belongs to connections, to servers (``uplinks.connections``) and of
+        clients (``runner``), stays as it was.
         """
         self.config = config
         self.observer = Observer(config, self.metrics, self._access)
@@ -230,6 +232,8 @@ class Gateway:
         )
         seen.headers = request.headers.items()
         seen.bytes_in = request.content_length or 0
+        if self.tracing is not None:
+            seen.trace = self.tracing.begin(seen)
         observer = self.observer
         observer.began(seen.method)
         client_left = True
@@ -334,14 +338,18 @@ class Gateway:
         seen = request[_SEEN]
         seen.operation = route.operation
         try:
-            async with self._admission:
-                flat = await self._asked(route, request)
+            async with self._admission.turn() as turn:
+                flat = await self._asked(route, request, turn)
                 inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, request, flat)
                 if isinstance(inquiry, Failure):
                     return _failed(inquiry, seen)
                 seen.operation, seen.model = inquiry.request_type, inquiry.ask.model
+                if seen.trace is not None:
+                    seen.trace.understood(seen.operation, seen.model, inquiry.document.get("params"))
                 if headers.flag(request.headers.get("x-bf-dry-run")):
+                    seen.trace = None  # nobody is asked
                     return self._explanation(inquiry, request)
+                await turn.take()
                 if inquiry.operation.fold is None:
                     return await self._whole(inquiry, request)
                 return await self._stream(inquiry, request)
@@ -382,7 +390,10 @@ class Gateway:
 
     async def _listing(self, request: web.Request) -> listing.Listing | web.Response:
         """What all keys list, asked at once; the answer to the client when there is no list."""
-        request[_SEEN].operation = "list_models"
+        seen = request[_SEEN]
+        seen.operation = "list_models"
+        if seen.trace is not None:
+            seen.trace.understood(seen.operation, "", None)
         chosen = keys.choose_all(self.config, request.query.get("provider", ""), _pin(request))
         if isinstance(chosen, keys.Refusal):
             return _failed(_own(refusals.unroutable(chosen.message)), request[_SEEN])
@@ -399,11 +410,13 @@ class Gateway:
                 return _failed(way, request[_SEEN])
             jobs.append(Job(translate.OPERATIONS["list_models"], {}, call, endpoint, *way))
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_converse(job)) for job in jobs]
+            tasks = [group.create_task(self._listed(job)) for job in jobs]
         answers: list[listing.Answer] = []
         failure: Failure | None = None
         for key, task in zip(chosen, tasks, strict=True):
             outcome = task.result()
+            if seen.trace is not None:
+                seen.trace.answered(key, outcome.error if isinstance(outcome, Failure) else None)
             if isinstance(outcome, Failure):
                 failure = outcome
                 answers.append(listing.Answer(key, error=secrets.hide(outcome.error, key.value)))
@@ -414,6 +427,25 @@ class Gateway:
             return _failed(errors.stamp(failure, call, "", key_statuses=statuses), request[_SEEN], jobs[-1])
         return listing.merge(answers)
 
+    async def _listed(self, job: Job) -> translate.Document | Failure:
+        """What one server lists, after as many attempts as there is budget and time for."""
+        end = asyncio.get_running_loop().time() + (self._listing_timeouts.total_s or _LISTING_S)
+        outcome, number = await _converse(job), 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                while isinstance(outcome, Failure):
+                    wait_s = attempts.wait_to_repeat_s(
+                        self.config.retries,
+                        number,
+                        _failed_at(job, outcome),
+                        random.random(),  # noqa: S311
+                    )
+                    if wait_s is None:
+                        break
+                    await asyncio.sleep(wait_s)
+                    outcome, number = await _converse(job), number + 1
+        return outcome
+
     async def refuse(self, route: unsupported.Route, request: web.Request) -> web.Response:
         """Say that the operation of ``route`` is not supported; no large body is read for that."""
         request_type = route.request_type
@@ -421,24 +453,43 @@ class Gateway:
             request_type = route.streamed
         return _failed(errors.unsupported(request_type), request[_SEEN])
 
-    async def _asked(self, route: Route, request: web.Request) -> translate.Document | Failure:
+    async def _asked(self, route: Route, request: web.Request, turn: Turn) -> translate.Document | Failure:
         """What the client asks, as one flat object."""
         limit = self.config.request_limit
         if (request.content_length or 0) > limit:
             return _too_large(limit)
         content = request.content
         if content.is_eof() and not route.form and "content-encoding" not in request.headers:
+            turn.fits(content.total_bytes)
             return _too_large(limit) if content.total_bytes > limit else _flat(content.read_nowait())
         try:
-            async with asyncio.timeout(self.body_s):
-                if route.form:
-                    return await _form(request, limit)
-                body = await request.read()
+            if route.form:
+                return await _form(self._pieces(request, turn), request, limit)
+            collected = bytearray()
+            async for data in self._pieces(request, turn):
+                collected += data
+                if len(collected) > limit:
+                    return _too_large(limit)
+            return _flat(bytes(collected))
         except TimeoutError:
             return _client_fault(f"the request body did not come within {self.body_s:g} s", 408)
         except web.RequestPayloadError as error:
             return errors.rejected("invalid compressed request body", 400, cause=str(error))
-        return _flat(body)
+
+    async def _pieces(self, request: web.Request, turn: Turn) -> AsyncIterator[bytes]:
+        """A body as it comes; raises ``TimeoutError`` when that takes too long."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.body_s
+        while True:
+            async with asyncio.timeout_at(end):
+                data = await request.content.readany()
+            if not data:
+                return
+            if not turn.fits(len(data)):
+                left_s = end - loop.time()
+                await turn.take()
+                end = loop.time() + left_s
+            yield data
 
     def _inquiry(self, route: Route, request: web.Request, flat: translate.Document) -> Inquiry | Failure:
         streamed = flat.get("stream")
@@ -465,7 +516,7 @@ class Gateway:
         )
 
     def _job(self, inquiry: Inquiry, step: attempts.Try, request: web.Request) -> Job | Failure:
-        endpoint = self._endpoint(step.key, request)
+        endpoint = self._endpoint(step.key, request, step.model)
         if isinstance(endpoint, Failure):
             return endpoint
         call = translate.Call(
@@ -483,7 +534,9 @@ class Gateway:
             return way
         return Job(inquiry.operation, step.applied(inquiry.document), call, endpoint, *way)
 
-    def _endpoint(self, key: settings.Key, request: web.Request) -> transports.Endpoint | Failure:
+    def _endpoint(
+        self, key: settings.Key, request: web.Request, model: str = ""
+    ) -> transports.Endpoint | Failure:
         upstream = headers.to_upstream(
             request.headers.items(),
             self.config.network.extra_headers,
@@ -493,6 +546,8 @@ class Gateway:
         )
         if isinstance(upstream, headers.Unsendable):
             return errors.invalid(f"the value of the header {upstream.name} cannot be sent", upstream.name)
+        if (trace := request[_SEEN].trace) is not None:
+            upstream |= trace.asks(key, model)
         return transports.Endpoint(key.url, key.value, upstream, self._timeouts)
 
     def _wants(self, header: str, request: web.Request, configured: bool) -> bool:
@@ -628,15 +683,13 @@ class Gateway:
     def _after(
         self, step: attempts.Try, failure: Failure, job: Job, seen: Observation
     ) -> attempts.Try | attempts.GiveUp:
-        failed = failures.Failed(
-            failure.error,
-            failures.retry_after_s(job.uplink.headers.get("retry-after")),
-            unreachable=job.uplink.unreachable,
-        )
+        failed = _failed_at(job, failure)
         moment = _moment()
         self._fleet = self._fleet.failed(
             step.key, step.asked_model, failed, self.config.selection, moment.now_s
         )
+        if seen.trace is not None:
+            seen.trace.answered(step.key, failure.error)
         following = attempts.after(step, failed, self._fleet, moment)
         seen.trail = following.trail
         return following
@@ -733,6 +786,15 @@ async def _converse(job: Job) -> translate.Document | Failure:
     return await transports.run_async(job.way, translate.converse(job.operation, job.document, job.call))
 
 
+def _failed_at(job: Job, failure: Failure) -> failures.Failed:
+    told = job.uplink.headers
+    return failures.Failed(
+        failure.error,
+        failures.retry_after_s(told.get("retry-after"), told.get("date")),
+        unreachable=job.uplink.unreachable,
+    )
+
+
 def _new_id() -> str:
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
@@ -768,13 +830,15 @@ async def _asks_for_stream(request: web.Request) -> bool:
     )
 
 
-async def _form(request: web.Request, limit: int) -> translate.Document | Failure:
+async def _form(
+    pieces: AsyncIterator[bytes], request: web.Request, limit: int
+) -> translate.Document | Failure:
     """A form with a file, read as it comes, so that the file is never held twice."""
     boundary = forms.boundary(request.headers.get("content-type", ""))
     if isinstance(boundary, forms.Unreadable):
         return _no_form(boundary)
     reader = forms.Reader(boundary)
-    async for data in request.content.iter_any():
+    async for data in pieces:
         if request.content.total_bytes > limit:
             return _too_large(limit)
         if fault := reader.feed(data):
@@ -904,6 +968,7 @@ def application(
     sink: transports.Sink | None = None,
     transport: uplinks.TransportName = "aiohttp",
     access: Callable[[str], None] = _access.info,
+    tracing: Tracing | None = None,
 ) -> web.Application:
     """The gateway as an aiohttp application; with ``replay`` it talks to no server.
 
@@ -911,10 +976,12 @@ def application(
     is the library that asks the servers. ``access`` gets the lines of the
     access log; unless told otherwise, the logger ``bifrost_vllm.access``.
     """
-    gateway = Gateway(config, sink, transport, access)
+    gateway = Gateway(config, sink, transport, access, tracing)
     app = web.Application(middlewares=[_attending(gateway)], client_max_size=config.request_limit)
     app[GATEWAY] = gateway
     app.on_shutdown.append(gateway.finish)
+    if tracing is not None:
+        app.cleanup_ctx.append(tracing.running)
     if replay is None:
         app.cleanup_ctx.append(gateway.connected)
     else:
@@ -942,17 +1009,18 @@ def runner(app: web.Application, grace_s: float = GRACE_S) -> web.AppRunner:
     """
     server_log = logging.getLogger("bifrost_vllm.http")
     server_log.addFilter(_is_ours)
-    header_limit = app[GATEWAY].config.header_limit
+    config = app[GATEWAY].config
     app[GATEWAY].grace_s = grace_s
     return Runner(
         app,
         app[GATEWAY].direct,
         handler_cancellation=True,
         access_log=None,
+        keepalive_timeout=config.client_idle_s,
         shutdown_timeout=_LAST_WORDS_S,
         logger=server_log,
-        max_line_size=header_limit,
-        max_field_size=header_limit,
+        max_line_size=config.header_limit,
+        max_field_size=config.header_limit,
     )
 
 

@@ -28,6 +28,7 @@ from .settings import Config, Key, Retries
 _LOWEST_JITTER: Final = 0.8
 _JITTER_SPAN: Final = 0.4
 _MOST_DOUBLINGS: Final = 62
+_PASSING: Final = frozenset({"rate_limit", "transient"})
 
 
 class Moment(NamedTuple):
@@ -211,11 +212,22 @@ def after(tried: Try, failed: Failed, fleet: Fleet, moment: Moment) -> Try | Giv
         return said
     if failure_class in PERMANENT:
         return _without(course, tried.key, failure_class, said, fleet, moment)
-    if failure_class in {"rate_limit", "transient"} and course.retries < course.config.retries.max_retries:
+    if failure_class in _PASSING and course.retries < course.config.retries.max_retries:
         return _again(course, tried, failed, failure_class, fleet, moment)
     if not course.position and ends_the_chain(failed):
         return said
     return _next_target(course, said, fleet, moment)
+
+
+def wait_to_repeat_s(retries: Retries, number: int, failed: Failed, jitter: float) -> float | None:
+    """How long to wait before retry ``number``, from 1, of a request that only this one server can answer.
+
+    ``None``: no retry, since it would fare no better or there were enough.
+    ``jitter`` is a draw from 0 up to but not 1.
+    """
+    if number > retries.max_retries or classify(failed) not in _PASSING:
+        return None
+    return _polite_s(backoff_s(retries, number, jitter), failed, retries)
 
 
 def backoff_s(retries: Retries, number: int, jitter: float) -> float:
@@ -223,6 +235,11 @@ def backoff_s(retries: Retries, number: int, jitter: float) -> float:
     grown = retries.backoff_initial_s * float(2 ** min(number - 1, _MOST_DOUBLINGS))
     jittered = min(grown, retries.backoff_max_s) * (_LOWEST_JITTER + _JITTER_SPAN * jitter)
     return min(jittered, retries.backoff_max_s)
+
+
+def _polite_s(wait_s: float, failed: Failed, retries: Retries) -> float:
+    """The wait that the server asked for, if that is longer and not too long."""
+    return max(wait_s, min(failed.retry_after_s or 0.0, retries.backoff_max_s))
 
 
 def _noted(tried: Try, failed: Failed, failure_class: FailureClass) -> Course:
@@ -296,7 +313,7 @@ def _again(
     course = course._replace(retries=course.retries + 1)
     limits = course.config.retries
     wait_s = backoff_s(limits, course.retries, moment.jitter)
-    polite_s = max(wait_s, min(failed.retry_after_s or 0.0, limits.backoff_max_s))
+    polite_s = _polite_s(wait_s, failed, limits)
     rotates = course.config.selection.rotates or (failure_class == "rate_limit" and not course.in_session)
     if not rotates or len(course.alive) == 1:
         reason = "the same key again" if tried.reason else ""

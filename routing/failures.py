@@ -8,8 +8,10 @@ Texts that stand for a rate limit are not looked for in the message of a 400 or
 a 422: vLLM quotes the request in it, and the request may say anything.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -39,6 +41,17 @@ _CALLER_FAULTS: Final = frozenset({400, 409, 413, 415, 422})
 _QUOTING: Final = frozenset({400, 422})
 _BY_STATUS_ALONE: Final = frozenset({401, 403})
 _NO_CLIENT_ANY_MORE: Final = 499
+_MOST_DIGITS: Final = 9
+_FIRST_OF_1900S: Final = 70  # of the years in two digits
+
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH: Final = f"(?P<month>{'|'.join(_MONTHS)})"
+_TIME: Final = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+_DATES: Final = (
+    re.compile(rf"[A-Z][a-z]{{2}}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"),
+    re.compile(rf"[A-Z][a-z]{{5,8}}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"),
+    re.compile(rf"[A-Z][a-z]{{2}} {_MONTH} (?P<day>[0-9 ][0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
+)
 
 RATE_LIMIT_TEXTS: Final = (
     "rate limit",
@@ -163,12 +176,35 @@ def reason(failed: Failed, failure_class: FailureClass) -> str:
     return _REASONS.get(failure_class) or failed.said("type") or "unknown"
 
 
-def retry_after_s(value: str | None) -> float | None:
-    """The Retry-After header in seconds; ``None`` when it is absent, a date or something else."""
+def retry_after_s(value: str | None, date: str | None = None) -> float | None:
+    """The Retry-After header in seconds; ``None`` when it is absent or cannot be understood.
+
+    As a point in time (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)
+    it is held against ``date``, the Date header of the same answer: both are
+    by the server's clock, whatever ours says.
+    """
     text = (value or "").strip()
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
+    if text.isascii() and text.isdigit():
+        return float(text) if len(text) <= _MOST_DIGITS else None
+    then, now = _moment(text), _moment(date or "")
+    return None if then is None or now is None else max(0.0, (then - now).total_seconds())
+
+
+def _moment(text: str) -> datetime | None:
+    """A point in time as HTTP writes it (https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7)."""
+    found = next((match for form in _DATES if (match := form.fullmatch(text))), None)
+    if found is None:
         return None
-    return float(text)
+    year, second = int(found["year"]), min(int(found["second"]), 59)  # a leap second counts as the one before
+    if len(found["year"]) == 2:
+        year += 1900 if year >= _FIRST_OF_1900S else 2000
+    month = _MONTHS.index(found["month"]) + 1
+    try:
+        return datetime(
+            year, month, int(found["day"]), int(found["hour"]), int(found["minute"]), second, tzinfo=UTC
+        )
+    except ValueError:
+        return None
 
 
 def _about_the_model(failed: Failed, message: str) -> FailureClass | None:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from .failures import Failed, classify
 from .settings import Key, Selection
 
+_LONGEST_REST_S: Final = 86_400.0  # whatever a server says; also the longest cooldown_seconds
 _MOST_RESTS: Final = 1_000
 _NONE: Final[Mapping[str, int]] = MappingProxyType({})
 _COOLS_THE_KEY: Final = frozenset({"credential"})
@@ -90,7 +91,7 @@ class Fleet(NamedTuple):
         rest = _rest(key, model, failed, selection)
         if rest is None or cooldown_s <= 0:
             return self
-        until = now_s + (failed.retry_after_s or cooldown_s)
+        until = now_s + min(failed.retry_after_s or cooldown_s, _LONGEST_REST_S)
         resting = {one: end for one, end in self.resting.items() if end > now_s}
         resting[rest] = max(until, resting.get(rest, until))
         if len(resting) > _MOST_RESTS:  # clients name models, so that there may be any number

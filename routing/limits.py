@@ -8,6 +8,11 @@ from .fields import Number, Setting
 RETRY_AFTER_S: Final = 1
 """When a client that is turned away may come back."""
 
+HELD_BYTES: Final = 64 * 1024 * 1024
+"""How much of bodies is read for requests that do not run yet, all of them together."""
+
+Admittance = Literal["run", "wait", "refuse"]
+
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
@@ -24,7 +29,7 @@ class Concurrency:
     ] = 5_000
 
 
-def admit(limits: Concurrency, running: int, waiting: int) -> Literal["run", "wait", "refuse"]:
+def admit(limits: Concurrency, running: int, waiting: int) -> Admittance:
     """What becomes of a request that finds so many ``running`` and so many ``waiting``.
 
     Nobody overtakes: while others wait, a newcomer waits behind them.

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from .fields import Schema
 from .reading import At
+from .refusals import is_unroutable
 
 DIMENSION_PREFIX: Final = "x-bf-dim-"
 """``x-bf-dim-NAME`` gives the label NAME a value, if the configuration has such a label."""
@@ -39,7 +40,8 @@ _LATENCY_S: Final = (
 _FIRST_TOKEN_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0,
 )  # fmt: skip
-_INTER_TOKEN_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+INTER_TOKEN_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""The buckets of the time between two events of a stream."""
 _SIZE_BYTES: Final = tuple(100.0 * 10**power for power in range(8))
 _RETRIES: Final = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)
 
@@ -106,7 +108,7 @@ METRICS: Final = (
         "histogram",
         "From one event of a stream to the next.",
         _BASE,
-        _INTER_TOKEN_S,
+        INTER_TOKEN_S,
     ),
     Metric("bifrost_request_retries", "histogram", "Retries that a request needed.", _BASE, _RETRIES),
     Metric(
@@ -211,13 +213,12 @@ def model_label(model: str, known: frozenset[str], succeeded: bool) -> str:
     return model if (succeeded or model in known) and len(model) <= _LONGEST_VALUE else ""
 
 
-def error_type(error: Mapping[str, object], asked: bool, unroutable: bool = False) -> ErrorType:
+def error_type(error: Mapping[str, object], asked: bool) -> ErrorType:
     """Whose fault an error is.
 
-    ``asked``: a server was asked; otherwise the gateway refused the request,
-    ``unroutable`` because no key serves it.
+    ``asked``: a server was asked; otherwise the gateway refused the request.
     """
-    if unroutable:
+    if not asked and is_unroutable(error):
         return "caller_model_not_available"
     field = error.get("error")
     kind = field.get("type") if isinstance(field, Mapping) else None

@@ -45,6 +45,13 @@ def unroutable(message: str) -> ErrorDocument:
     return {"is_bifrost_error": False, "error": {"message": message, "error": message}, "status_code": 400}
 
 
+def is_unroutable(error: Mapping[str, object]) -> bool:
+    """Whether an error of the gateway is that no key serves the request."""
+    about = error.get("error")
+    message = about.get("message") if isinstance(about, Mapping) else None
+    return isinstance(message, str) and about == unroutable(message)["error"]
+
+
 def no_url() -> ErrorDocument:
     """The keys that would serve the request have no address."""
     return {

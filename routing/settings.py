@@ -324,6 +324,15 @@ class Config:
             "The longest request header, in bytes.",
         ),
     ] = 65_536
+    client_idle_s: Annotated[
+        float,
+        Setting(
+            "server.idle_timeout_in_seconds",
+            Number(1, 86_400, zero_is_unset=True),
+            "How long a client's connection may be idle, or take over the headers of a request; "
+            "more than proxies in front keep theirs (not in Bifrost).",
+        ),
+    ] = 75.0
     header_filter: Annotated[Filter, Group("client.header_filter_config")] = field(default_factory=Filter)
     required_headers: Annotated[
         tuple[Required, ...],

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, Self
 
 from .layers import limits
 
@@ -12,25 +12,36 @@ class FullError(Exception):
 
 
 class Admission:
-    """Counts who runs and who waits; first come, first served."""
+    """Counts who runs and who waits; first come, first served.
 
-    def __init__(self, concurrency: limits.Concurrency) -> None:
+    ``held`` are the bytes of bodies that were read for those who do not run
+    yet, ``held_limit`` how many these may be.
+    """
+
+    def __init__(self, concurrency: limits.Concurrency, held_limit: int = limits.HELD_BYTES) -> None:
         self.concurrency = concurrency
         self.running = 0
+        self.held = 0
+        self.held_limit: Final = held_limit
         self._waiting: Final[deque[asyncio.Future[None]]] = deque()
 
-    async def __aenter__(self) -> None:
-        """Take a place among those that run, for as long as the block; raises ``FullError``."""
-        match limits.admit(self.concurrency, self.running, len(self._waiting)):
-            case "refuse":
-                raise FullError
-            case "wait":
-                await self._wait()
-            case "run":
-                self.running += 1
+    def turn(self) -> "Turn":
+        """For one request, as an asynchronous context that raises ``FullError`` when there is no room."""
+        return Turn(self)
 
-    async def __aexit__(self, *_raised: object) -> None:
-        self._leave()
+    def check(self) -> limits.Admittance:
+        """What would become of a request that came now; raises ``FullError`` instead of ``refuse``."""
+        verdict = limits.admit(self.concurrency, self.running, len(self._waiting))
+        if verdict == "refuse":
+            raise FullError
+        return verdict
+
+    async def enter(self) -> None:
+        """Take a place among those that run, when there is one; raises ``FullError``."""
+        if self.check() == "wait":
+            await self._wait()
+        else:
+            self.running += 1
 
     async def _wait(self) -> None:
         """Until somebody who leaves hands over the place, which stays taken all the while."""
@@ -42,13 +53,57 @@ class Admission:
             if turn.cancelled():
                 self._waiting.remove(turn)
             else:  # the place came at the same moment
-                self._leave()
+                self.leave()
             raise
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Give the place up, to whoever waits."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
         self.running -= 1
+
+
+class Turn:
+    """One request's: it has no place among those that run before ``take``.
+
+    So nobody who sends slowly keeps others from running. What is read
+    meanwhile is counted, and may be so much for all requests together;
+    whoever has more to read needs a place first.
+    """
+
+    __slots__ = ("_admission", "_held", "_taken")
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._held = 0
+        self._taken = False
+
+    async def __aenter__(self) -> Self:
+        self._admission.check()
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        self._forget()
+        if self._taken:
+            self._admission.leave()
+
+    def fits(self, count: int) -> bool:
+        """Whether so many more bytes may be held already; if not, ``take`` comes first."""
+        if not self._taken:
+            self._held += count
+            self._admission.held += count
+        return self._taken or self._admission.held <= self._admission.held_limit
+
+    async def take(self) -> None:
+        """A place among those that run, once; raises ``FullError``."""
+        if not self._taken:
+            await self._admission.enter()
+            self._taken = True
+            self._forget()
+
+    def _forget(self) -> None:
+        self._admission.held -= self._held
+        self._held = 0

@@ -17,8 +17,9 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from aiohttp import web
 
-from .layers import check, comparison, confidential, settings, translate, transports
+from .layers import check, comparison, confidential, settings, telemetry, translate, transports
 from .line_writer import LineWriter
+from .observation import Tracing
 from .uplink import TransportName
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
@@ -31,6 +32,9 @@ RECORDED: Final = settings.Config(
 )
 """The configuration for bundled recordings: one key that serves every model."""
 
+GRACE_S: Final = 20.0
+"""How long requests that run may take once the gateway was told to stop, unless told otherwise."""
+
 _MB: Final = 1024 * 1024
 
 
@@ -42,15 +46,19 @@ class MakeApplication(Protocol):
         sink: transports.Sink | None = None,
         transport: TransportName = "aiohttp",
         access: Callable[[str], None] = ...,
+        tracing: Tracing | None = None,
     ) -> web.Application: ...
 
 
 class Program(NamedTuple):
-    """What there is to run: how to make an application, serve it, and change its configuration."""
+    """What there is to run: how to make an application, serve it, and change its configuration.
+
+    The last argument of ``runner`` and ``listening`` are the seconds that requests have to end.
+    """
 
     application: MakeApplication
-    runner: Callable[[web.Application], web.AppRunner]
-    listening: Callable[[web.Application, str, int], AbstractAsyncContextManager[int]]
+    runner: Callable[[web.Application, float], web.AppRunner]
+    listening: Callable[[web.Application, str, int, float], AbstractAsyncContextManager[int]]
     reconfigure: Callable[[web.Application, settings.Config], None]
 
 
@@ -87,6 +95,7 @@ def _serve(program: Program, options: argparse.Namespace) -> int:
     except UnusableError as error:
         return _complain(str(error))
     _set_up_logging()
+    _allow_connections()
     source = _counted(config.keys, "key")
     if recordings is not None:
         source = f"replaying {_counted(recordings, 'recording')}"
@@ -94,7 +103,7 @@ def _serve(program: Program, options: argparse.Namespace) -> int:
         source += f", recording to {options.record}"
     make = partial(_application, program, config, recordings, options, writer)
     if options.workers > 1:
-        return _serve_in_processes(program, make, options)
+        return _serve_in_processes(program, make, source, options)
     with writer or nullcontext(), asyncio.Runner(loop_factory=_fastest_loop()) as runner:
         return runner.run(_run(program, make, source, options, writer))
 
@@ -115,13 +124,28 @@ def _application(
             idle_s=config.network.stream_idle_timeout_s,
         )
     lines = LineWriter(sys.stdout)
-    app = program.application(config, replay, writer, _transport(options.transport), lines.write)
+    app = program.application(config, replay, writer, _transport(options.transport), lines.write, _tracing())
 
     async def close(_app: web.Application) -> None:
         lines.close()
 
     app.on_cleanup.append(close)
     return app
+
+
+def _tracing() -> Tracing | None:
+    """What traces requests, if the environment wants them traced: nothing is imported unless it does."""
+    wanted = telemetry.traces(os.environ)
+    if isinstance(wanted, telemetry.Unusable):
+        log.warning("requests are not traced: %s", wanted.reason)
+    elif wanted == "on":
+        try:
+            tracing: Tracing = importlib.import_module(".tracing", __package__).from_environment()
+        except ImportError:
+            log.warning("requests are not traced: that needs pip install 'bifrost-vllm[otel]'")
+        else:
+            return tracing
+    return None
 
 
 def _transport(asked: str) -> TransportName:
@@ -131,7 +155,7 @@ def _transport(asked: str) -> TransportName:
 
 
 def _serve_in_processes(
-    program: Program, make: Callable[[], web.Application], options: argparse.Namespace
+    program: Program, make: Callable[[], web.Application], source: str, options: argparse.Namespace
 ) -> int:
     if options.record is not None:
         return _complain("--record and --workers exclude each other: one process writes recordings")
@@ -139,20 +163,21 @@ def _serve_in_processes(
         workers = importlib.import_module(".workers", __package__)
     except ImportError:
         return _complain("--workers needs gunicorn: pip install 'bifrost-vllm[workers]'")
-    return int(
-        workers.run(
-            partial(_worker, program, make, options.config), options.host, options.port, options.workers
-        )
-    )
+    worker = partial(_worker, program, make, source, options.config, options.grace)
+    return int(workers.run(worker, options.host, options.port, options.workers, options.grace))
 
 
-async def _worker(program: Program, make: Callable[[], web.Application], file: Path | None) -> web.AppRunner:
+async def _worker(
+    program: Program, make: Callable[[], web.Application], source: str, file: Path | None, grace_s: float
+) -> web.AppRunner:
     """One of several processes; each reads the file anew, as gunicorn starts new ones after SIGHUP."""
     app = make()
     now = None if file is None else configuration(file)
     if now is not None:
         program.reconfigure(app, now)
-    return program.runner(app)
+        source = _counted(now.keys, "key")
+    log.info("process %d is ready (%s)", os.getpid(), source)
+    return program.runner(app, grace_s)
 
 
 async def _run(
@@ -172,7 +197,8 @@ async def _run(
             loop.add_signal_handler(signal.SIGHUP, _reread, program, app, options.config, writer)
     async with AsyncExitStack() as running:
         try:
-            bound = await running.enter_async_context(program.listening(app, options.host, options.port))
+            server = program.listening(app, options.host, options.port, options.grace)
+            bound = await running.enter_async_context(server)
         except OSError as error:
             return _complain(f"cannot listen: {error.strerror}")
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -218,6 +244,17 @@ def _writer(options: argparse.Namespace, config: settings.Config) -> transports.
         )
     except OSError as error:
         raise UnusableError(f"{options.record}: {error.strerror}") from error
+
+
+def _allow_connections() -> None:
+    """Have as many connections as the system allows: what a process starts with is often 1,024."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where "unlimited" is more than there can be
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -360,6 +397,14 @@ def _arguments() -> argparse.ArgumentParser:
         help="processes, by gunicorn (default: %(default)s)",
     )
     serve.add_argument(
+        "--grace",
+        default=GRACE_S,
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long requests that run may take after SIGTERM, before they end with an error "
+        "(default: %(default)g)",
+    )
+    serve.add_argument(
         "--transport",
         choices=["auto", "aiohttp", "httptools"],
         default="auto",
@@ -390,6 +435,12 @@ def _positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (seconds := float(text)) <= 86_400:
+        raise argparse.ArgumentTypeError("more than 0 and at most 86400 seconds")
+    return seconds
 
 
 def _share(text: str) -> float:

@@ -1,12 +1,19 @@
 """aiohttp's server, with its own errors in our words: JSON, and no bytes of the client's."""
 
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
+
+from .answers import SERVER
+from .layers import headers
+
+BACKLOG: Final = 1024
+"""How many clients may wait to be let in."""
 
 _MALFORMED: Final = "malformed HTTP request"
 _INTERNAL: Final = "internal server error"
@@ -23,7 +30,10 @@ class _Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what cannot be read; ``message`` has excerpts of it and is left out."""
-        self.log_exception("Error handling request from %s", request.remote, exc_info=exc)
+        request_id = str(uuid.uuid4())  # the client's own, if it sent one, was not read
+        self.log_exception(
+            "request %s: error handling a request from %s", request_id, request.remote, exc_info=exc
+        )
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
         error = (
@@ -35,7 +45,12 @@ class _Connection(RequestHandler):
         response = web.Response(
             body=json.dumps(document, separators=(",", ":")).encode(),
             status=status,
-            headers={"content-type": "application/json", "server": "bifrost-vllm"},
+            headers={
+                **headers.SECURITY,
+                "content-type": "application/json",
+                "server": SERVER,
+                "x-request-id": request_id,
+            },
         )
         response.force_close()
         return response
@@ -59,6 +74,11 @@ class Runner(web.AppRunner):
     ) -> None:
         super().__init__(app, **settings)
         self._direct = direct
+
+    def _reg_site(self, site: web.BaseSite) -> None:
+        """gunicorn's worker listens with room for 128, and clients beyond that wait for seconds."""
+        site._backlog = max(site._backlog, BACKLOG)
+        super()._reg_site(site)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

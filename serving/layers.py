@@ -17,6 +17,7 @@ if TYPE_CHECKING or __package__ == "serving":  # in a checkout
         metrics,
         secrets,
         settings,
+        telemetry,
     )
 else:  # installed
     from .. import translate, transports
@@ -32,6 +33,7 @@ else:  # installed
         metrics,
         secrets,
         settings,
+        telemetry,
     )
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "metrics",
     "secrets",
     "settings",
+    "telemetry",
     "translate",
     "transports",
 ]

@@ -14,9 +14,10 @@ from typing import Final
 
 from aiohttp import web
 
+from .front import BACKLOG
+
 log: Final = logging.getLogger("bifrost_vllm.http")
 
-_BACKLOG: Final = 1024
 _AT_ONCE: Final = 128  # so that those who are being served get their turn
 _PAUSE_S: Final = 0.5
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -82,7 +83,7 @@ async def listen(server: web.Server, host: str, port: int) -> Listener:
         for family, address in dict.fromkeys((family, address[:2]) for family, _, _, _, address in found):
             if family in {socket.AF_INET, socket.AF_INET6}:
                 chosen = sockets[0].getsockname()[1] if sockets else port  # one port, whoever chose it
-                sockets.append(socket.create_server((address[0], chosen), family=family, backlog=_BACKLOG))
+                sockets.append(socket.create_server((address[0], chosen), family=family, backlog=BACKLOG))
                 sockets[-1].setblocking(False)
     except OSError:
         for opened in sockets:

@@ -2,8 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Final
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from math import inf, nextafter
+from typing import Final, Protocol
+
+from aiohttp import web
 
 from .layers import access_log, attempts, metrics, secrets, settings
 from .metrics import Labelled, Metrics
@@ -16,6 +20,45 @@ _MOST_REMEMBERED: Final = 10_000  # combinations of label values
 _Custom = tuple[tuple[str, str], ...]
 
 
+class Trace(Protocol):
+    """The spans of one request; ``tracing`` has them."""
+
+    def understood(self, operation: str, model: str, params: object) -> None: ...
+    def asks(self, key: settings.Key, model: str) -> dict[str, str]: ...
+    def answered(self, key: settings.Key, error: Mapping[str, object] | None = None) -> None: ...
+    def finished(self, seen: "Observation", client_left: bool) -> None: ...
+
+
+class Tracing(Protocol):
+    """Makes them, while the application runs."""
+
+    def begin(self, seen: "Observation") -> Trace | None: ...
+    def running(self, app: web.Application) -> AsyncIterator[None]: ...
+
+
+class Gaps:
+    """Silences between the events of a stream, in seconds; as many as there are buckets for them are kept."""
+
+    __slots__ = ("_counts", "_sums")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(metrics.INTER_TOKEN_S) + 1)
+        self._sums = [0.0] * (len(metrics.INTER_TOKEN_S) + 1)
+
+    def add(self, gap: float) -> None:
+        bucket = bisect_left(metrics.INTER_TOKEN_S, gap)
+        self._counts[bucket] += 1
+        self._sums[bucket] += gap
+
+    def means(self) -> Iterator[tuple[float, int]]:
+        """A gap for each bucket, and how often to count it: buckets and sum are those of all gaps."""
+        least = -inf
+        for most, count, total in zip((*metrics.INTER_TOKEN_S, inf), self._counts, self._sums, strict=True):
+            if count:
+                yield min(max(total / count, nextafter(least, inf)), most), count
+            least = most
+
+
 class Observation:
     """What is known of one request so far; times are of a clock that only goes forward, in seconds.
 
@@ -25,7 +68,7 @@ class Observation:
     __slots__ = (
         "arrived", "at", "bytes_in", "bytes_out", "client", "error", "first_event", "gaps", "headers",
         "last_event", "method", "model", "operation", "path", "request_id", "served", "status", "stream",
-        "trail", "tried", "upstream", "usage",
+        "trace", "trail", "tried", "upstream", "usage",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, request_id: str, client: str) -> None:
@@ -47,10 +90,11 @@ class Observation:
         self.usage: Mapping[str, object] = {}
         self.first_event: float | None = None
         self.last_event = 0.0
-        self.gaps: list[float] = []
+        self.gaps: Gaps | None = None
         self.bytes_in = 0
         self.bytes_out = 0
         self.headers: Iterable[tuple[str, str]] = ()
+        self.trace: Trace | None = None
 
     def event(self) -> None:
         """Events went to the client."""
@@ -58,7 +102,9 @@ class Observation:
         if self.first_event is None:
             self.first_event = now
         else:
-            self.gaps.append(now - self.last_event)
+            if self.gaps is None:
+                self.gaps = Gaps()
+            self.gaps.add(now - self.last_event)
         self.last_event = now
 
     def used(self, document: Mapping[str, object]) -> None:
@@ -87,6 +133,8 @@ class Observer:
     def finished(self, seen: Observation, client_left: bool) -> None:
         """The request is over."""
         took = time.monotonic() - seen.arrived
+        if seen.trace is not None:
+            seen.trace.finished(seen, client_left)
         custom = tuple(metrics.custom_values(self._config.labels, seen.headers).items())
         self._kept((seen.method,), lambda: {"method": seen.method}).count("bifrost_active_requests", -1)
         self._count_http(seen, took, custom)
@@ -141,8 +189,9 @@ class Observer:
             counted.count("bifrost_cache_read_input_tokens_total", cached)
         if seen.stream and seen.first_event is not None:
             counted.count("bifrost_stream_first_token_latency_seconds", seen.first_event - seen.arrived)
-            for gap in seen.gaps:
-                counted.count("bifrost_stream_inter_token_latency_seconds", gap)
+            for gap, times in seen.gaps.means() if seen.gaps is not None else ():
+                for _ in range(times):
+                    counted.count("bifrost_stream_inter_token_latency_seconds", gap)
 
     def _count_rotation(self, failed: attempts.Attempted) -> None:
         labels = {
@@ -156,7 +205,7 @@ class Observer:
 
     def _count_error(self, seen: Observation, custom: _Custom) -> None:
         error = seen.error or {"status_code": 499}
-        kind = metrics.error_type(error, bool(seen.upstream), not seen.upstream and seen.tried is None)
+        kind = metrics.error_type(error, bool(seen.upstream))
         labels = self._base(seen, seen.tried, False, custom)
         labels |= {"status_code": str(seen.status), "error_type": kind}
         self._metrics.labelled(labels).count("bifrost_error_requests_total")

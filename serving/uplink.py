@@ -39,7 +39,7 @@ class Uplink:
     @property
     def unreachable(self) -> bool:
         """Whether there was no connection, or not in time."""
-        return self.cut is not None and (self.cut.kind == "connect" or "connect" in self.cut.detail)
+        return self.cut is not None and self.cut.unreachable
 
     async def send(self, plan: transports.PlanLike) -> transports.Reply:
         _uplink.set(self)

@@ -1,6 +1,7 @@
 """Several processes on one port: gunicorn starts, watches and replaces them (https://gunicorn.org)."""
 
 import importlib.util
+import math
 import os
 import shutil
 import sys
@@ -16,7 +17,8 @@ MakeRunner = Callable[[], Awaitable[web.AppRunner]]
 
 _HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
 _METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-_GRACE_S: Final = 26  # a little more than the requests of a process have to end
+_LAST_WORDS_S: Final = 8  # what a process needs beyond the time that its requests have to end
+_LEAST_SILENCE_S: Final = 30  # gunicorn's own limit for a process that does not say that it lives
 _PREFIX: Final = "bifrost-vllm-metrics-"
 
 
@@ -39,8 +41,11 @@ class _Application(BaseApplication):  # type: ignore[misc]
         return make
 
 
-def run(make: MakeRunner, host: str, port: int, workers: int) -> int:
+def run(make: MakeRunner, host: str, port: int, workers: int, grace_s: float) -> int:
     """Serve until told to stop. Every process calls ``make``; the metrics of all are added up.
+
+    ``grace_s`` is what ``make`` gives requests to end. A process that lets its
+    requests end says nothing meanwhile, which is no reason to kill it.
 
     The first call starts the program anew: prometheus_client looks for the
     folder that the processes share when it is imported, and not later.
@@ -50,19 +55,22 @@ def run(make: MakeRunner, host: str, port: int, workers: int) -> int:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
     folder = Path(os.environ[_METRICS_FOLDER])
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    stopping_s = math.ceil(grace_s) + _LAST_WORDS_S
     settings: dict[str, object] = {
         "bind": [address],
         "workers": workers,
         "worker_class": f"aiohttp.Gunicorn{'UVLoop' if _HAS_UVLOOP else ''}WebWorker",
-        "graceful_timeout": _GRACE_S,
+        "graceful_timeout": stopping_s,
+        "timeout": max(_LEAST_SILENCE_S, stopping_s),
         "proc_name": "bifrost-vllm",
         "child_exit": _forget,
         "control_socket_disable": True,
     }
+    starter = os.getpid()
     try:
         _Application(make, settings).run()
-    finally:
-        if folder.name.startswith(_PREFIX):
+    finally:  # every process that was started comes here, too, when it ends
+        if os.getpid() == starter and folder.name.startswith(_PREFIX):
             shutil.rmtree(folder, ignore_errors=True)
     return 0
 

@@ -19,6 +19,8 @@ Event_co = TypeVar("Event_co", covariant=True)
 Event = TypeVar("Event")
 
 CutKind = Literal["connect", "timeout", "read", "cancelled"]
+Phase = Literal["connect", "sending", "first byte", "idle", "total"]
+"""What a request was at when its time ran out."""
 
 
 class BodyLike(Protocol):
@@ -47,13 +49,19 @@ class Cut(NamedTuple):
     """How an exchange broke off.
 
     ``connect``: no connection was made. ``timeout``: a limit of ``Timeouts``
-    ran out. ``read``: the connection broke, or what came was not HTTP.
-    ``cancelled``: the caller gave up. ``detail`` is one line for people; it
-    holds no host, no key and no header.
+    ran out, that of ``phase`` where this is known. ``read``: the connection
+    broke, or what came was not HTTP. ``cancelled``: the caller gave up.
+    ``detail`` is one line for people; it holds no host, no key and no header.
     """
 
     kind: CutKind
     detail: str
+    phase: Phase | None = None
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether there was no connection, or not in time."""
+        return self.kind == "connect" or self.phase == "connect"
 
 
 class Reply(NamedTuple):

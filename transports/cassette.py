@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from .base import Cut, CutKind, reply_headers
+from .base import Cut, CutKind, Phase, reply_headers
 from .decoding import ContentDecoder, UndecodableError
 
 RECORDED_HOST: Final = "http://localhost:8000"
@@ -168,7 +168,8 @@ def _beside(recording: Recording) -> dict[str, object]:
         beside["head_ms"] = recording.head_ms
     beside["reads"] = recording.cuts
     if recording.cut:
-        beside["cut"] = {**recording.cut._asdict(), "at_ms": recording.cut_ms}
+        said = {name: value for name, value in recording.cut._asdict().items() if value is not None}
+        beside["cut"] = {**said, "at_ms": recording.cut_ms}
     if not recording.status:
         beside["answered"] = False
     if recording.redacted:
@@ -235,7 +236,10 @@ def _read_beside(document: Any) -> dict[str, Any]:
         kind, detail = document["cut"]["kind"], str(document["cut"]["detail"])
         if kind not in get_args(CutKind):
             raise ValueError(f"{kind!r} is no way to break off")
-        known |= {"cut": Cut(kind, detail), "cut_ms": int(document["cut"]["at_ms"])}
+        phase = document["cut"].get("phase")
+        if phase is not None and phase not in get_args(Phase):
+            raise ValueError(f"{phase!r} is nothing to wait for")
+        known |= {"cut": Cut(kind, detail, phase), "cut_ms": int(document["cut"]["at_ms"])}
     if document.get("answered") is False:
         known |= {"status": 0, "headers": _NO_HEADERS, "body": b""}
     if "redacted" in document:

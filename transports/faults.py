@@ -11,12 +11,10 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 
-from .base import Cut
-
-Phase = Literal["connect", "sending", "first byte", "idle", "total"]
+from .base import Cut, Phase
 
 _WAITED_FOR: Final[Mapping[Phase, str]] = {
     "connect": "no connection within",
@@ -98,8 +96,8 @@ def broken_body(error: BaseException) -> Cut:
 def timed_out(phase: Phase, seconds: float | None) -> Cut:
     """The cut of a limit that ran out; without a limit it was the system's own."""
     if seconds is None:
-        return Cut("timeout", f"{phase}: connection timed out")
-    return Cut("timeout", f"{phase}: {_WAITED_FOR[phase]} {seconds:g} s")
+        return Cut("timeout", f"{phase}: connection timed out", phase)
+    return Cut("timeout", f"{phase}: {_WAITED_FOR[phase]} {seconds:g} s", phase)
 
 
 def too_large(limit: int) -> Cut:

@@ -5,8 +5,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from .base import LARGE_UPLOAD, Cut, Timeouts
-from .faults import NO_ANSWER, Phase, broken_body, phrase, timed_out
+from .base import LARGE_UPLOAD, Cut, Phase, Timeouts
+from .faults import NO_ANSWER, broken_body, phrase, timed_out
 from .http_response import ResponseParser
 
 _MOST_WAITING: Final = 128 * 1024  # bytes of a body that nobody has read yet, before reading pauses

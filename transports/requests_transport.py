@@ -22,6 +22,7 @@ from .base import (
     DRAIN_S,
     Cut,
     Endpoint,
+    Phase,
     Piece,
     PlanLike,
     Reply,
@@ -32,7 +33,7 @@ from .base import (
     upload,
 )
 from .decoding import ContentDecoder, UndecodableError
-from .faults import Phase, broken_body, causes, phrase, timed_out, too_large, unsendable
+from .faults import broken_body, causes, phrase, timed_out, too_large, unsendable
 
 _READ_BYTES: Final = 64 * 1024
 

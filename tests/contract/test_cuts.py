@@ -251,14 +251,14 @@ def test_no_connection_in_time_is_a_cut(
 ) -> None:
     with place() as url:
         client = connect(url, timeouts=Timeouts(connect_s=0.1, first_byte_s=20))
-        expected = NOTHING._replace(cut=Cut("timeout", "connect: no connection within 0.1 s"))
+        expected = NOTHING._replace(cut=Cut("timeout", "connect: no connection within 0.1 s", "connect"))
         assert [untimed(client.send(POST)), streamed(client, POST)] == [expected] * 2
 
 
 def test_no_answer_in_time_is_a_cut(connect: Connect) -> None:
     with Loopback(silent_after(b"")) as server:
         client = connect(server.url, timeouts=Timeouts(first_byte_s=0.1))
-        expected = NOTHING._replace(cut=Cut("timeout", "first byte: no answer within 0.1 s"))
+        expected = NOTHING._replace(cut=Cut("timeout", "first byte: no answer within 0.1 s", "first byte"))
         assert [untimed(client.send(POST)), streamed(client, POST)] == [expected] * 2
 
 
@@ -277,7 +277,7 @@ def test_silence_in_the_body_is_a_cut(connect: Connect, sent: bytes) -> None:
         for reply in (client.send(POST), streamed(client, POST)):
             assert reply.status == 200
             assert reply.body == sent.partition(b"\r\n\r\n")[2].removeprefix(b"3\r\n").removesuffix(b"\r\n")
-            assert reply.cut == Cut("timeout", "idle: no data for 0.1 s")
+            assert reply.cut == Cut("timeout", "idle: no data for 0.1 s", "idle")
 
 
 def test_the_limit_of_the_first_byte_does_not_hold_in_the_body(connect: Connect) -> None:
@@ -324,7 +324,7 @@ def test_an_answer_that_is_not_whole_in_time_is_a_cut_and_a_stream_has_no_such_l
     limits = Timeouts(connect_s=20, first_byte_s=0.2, idle_s=0.2, total_s=0.1)
     with Loopback(silent_after(sent)) as server:
         client = connect(server.url, timeouts=limits)
-        assert client.send(POST).cut == Cut("timeout", "total: not complete within 0.1 s")
+        assert client.send(POST).cut == Cut("timeout", "total: not complete within 0.1 s", "total")
         cut = streamed(client, POST).cut
         assert cut is not None
         assert cut.detail.endswith(" 0.2 s")
@@ -342,7 +342,7 @@ def test_an_answer_that_drips_is_cut_by_the_total(connect: Connect) -> None:
     with Loopback(script) as server:
         reply = connect(server.url, timeouts=Timeouts(total_s=0.2)).send(POST)
         over.set()
-        assert reply.cut == Cut("timeout", "total: not complete within 0.2 s")
+        assert reply.cut == Cut("timeout", "total: not complete within 0.2 s", "total")
 
 
 LARGE = {

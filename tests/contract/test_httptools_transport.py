@@ -313,7 +313,7 @@ STALE = {
     "silent": (
         [once_then_silent],
         True,
-        Reply(0, {}, cut=Cut("timeout", "first byte: no answer within 0.2 s")),
+        Reply(0, {}, cut=Cut("timeout", "first byte: no answer within 0.2 s", "first byte")),
     ),
     "not to be sent twice": ([once], False, Reply(0, {}, cut=NO_ANSWER)),
 }
@@ -400,10 +400,10 @@ class TestUploads:
             async with ConnectionPool() as pool:
                 timeouts = Timeouts(first_byte_s=0.2)
                 reply = await HttptoolsTransport(pool, endpoint(server, timeouts=timeouts)).send(LARGE)
-                assert reply.cut == Cut("timeout", "sending: request not taken within 0.2 s")
+                assert reply.cut == Cut("timeout", "sending: request not taken within 0.2 s", "sending")
                 timeouts = Timeouts(total_s=0.1)
                 reply = await HttptoolsTransport(pool, endpoint(server, timeouts=timeouts)).send(LARGE)
-                assert reply.cut == Cut("timeout", "total: not complete within 0.1 s")
+                assert reply.cut == Cut("timeout", "total: not complete within 0.1 s", "total")
                 over.set()
 
         with Loopback(script) as server:

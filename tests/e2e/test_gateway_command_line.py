@@ -15,6 +15,7 @@ import pytest
 import requests
 
 import gateway
+from serving import command_line
 from tests.e2e.loopback import ASK, COMPLETION, PATIENCE_S, Upstream, reply
 
 GATEWAY = Path(gateway.__file__)
@@ -303,9 +304,16 @@ def test_a_port_that_is_taken(failed: Failed, upstream: Upstream) -> None:
         ["--record-sample", "0"],
         ["--record-sample", "1.1"],
         ["--record-max-mb", "0"],
+        ["--grace", "0"],
+        ["--grace", "1e6"],
     ],
 )
 def test_arguments_that_make_no_sense(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         gateway.main(["serve", *arguments] if arguments else [])
     assert ended.value.code == 2
+
+
+def test_the_fastest_loop_that_is_installed() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    assert command_line._fastest_loop() is uvloop.new_event_loop

@@ -438,3 +438,20 @@ def test_no_secret_reaches_the_client_amid_a_stream(
     upstream.answers(stream(delta("x"), {"error": {"message": f"the key {SECRET} has expired"}}))
     _, last = last_of(http.post(url + CHAT, json=ASK_STREAM))
     assert last["error"]["message"] == "the key *** has expired"
+
+
+INSIDES = {
+    "error": {"message": "Traceback (most recent call last): secret.py", "type": "InternalServerError"}
+}
+
+
+@pytest.mark.parametrize("ask", [ASK, ASK_STREAM])
+def test_the_insides_of_a_server_are_no_clients_business(
+    url: str, upstream: Upstream, http: requests.Session, ask: dict[str, object]
+) -> None:
+    upstream.answers(reply(INSIDES, 500), stream(*HELLO[:2], INSIDES))
+    answer = http.post(url + CHAT, json=ask)
+    assert answer.json()["error"] == {"message": "internal server error", "type": "InternalServerError"}
+    amid = http.post(url + CHAT, json=ASK_STREAM).text.split("\n\n")[-2]
+    told = json.loads(amid.removeprefix("data: "))["error"]
+    assert (told["message"], told["type"]) == ("internal server error", "InternalServerError")

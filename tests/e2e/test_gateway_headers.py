@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from routing.config import Config, Key, Network
+from routing.headers import Filter
 from tests.e2e.conftest import Serve
 from tests.e2e.loopback import ASK, ASK_STREAM, COMPLETION, HELLO, Script, Upstream, reply, stream
 
@@ -149,3 +150,20 @@ def test_every_answer_has_the_gateways_own_headers(
     answer = http.request(method, url + path, headers={"x-request-id": "r-1"})
     assert {name: answer.headers[name] for name in OWN} == OWN
     assert answer.headers["x-request-id"] == "r-1"
+
+
+def test_the_operators_rules_hold(serve: Serve, upstream: Upstream, http: requests.Session) -> None:
+    rules = Filter(allowlist=("x-team", "x-secret*"), denylist=("x-secret-b",))
+    url = serve(Config((Key("k", "k", url=upstream.url, models=("*",)),), header_filter=rules))
+    upstream.answers(reply(COMPLETION))
+    sent = {
+        "x-team": "red",
+        "x-bf-eh-x-secret-a": "a",
+        "x-bf-eh-x-secret-b": "b",
+        "x-secret-b": "b",
+        "x-bf-eh-x-other": "c",
+    }
+    assert http.post(url + CHAT, json=ASK, headers=sent).status_code == 200
+    arrived = upstream.request()
+    names = ("x-team", "x-secret-a", "x-secret-b", "x-other")
+    assert [arrived.header(name) for name in names] == ["red", "a", None, None]

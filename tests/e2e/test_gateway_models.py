@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from routing.config import Alias, Config, Key, Network
+from routing.config import Alias, Config, Key, Network, Retries
 from tests.e2e.conftest import Serve
 from tests.e2e.loopback import (
     MODELS,
@@ -181,6 +181,24 @@ def test_those_that_fail_do_not_hide_the_others(
     assert "127.0.0.1" not in answer.text
     assert healthy.request().line == "GET /prefix/v1/models HTTP/1.1"
     slow.request().left.wait()
+
+
+def test_a_server_that_fails_for_a_moment_is_asked_again(
+    serve: Serve, servers: Sequence[Upstream], keys: tuple[Key, ...], http: requests.Session
+) -> None:
+    url = serve(Config(keys[:3], retries=Retries(1, 0.001, 0.001)))
+    broken = {"error": {"message": "engine died", "type": "InternalServerError", "code": 500}}
+    servers[0].answers(reply(broken, 503), reply(MODELS))
+    servers[1].always_answers(reply(broken, 500))
+    servers[2].always_answers(reply({"error": "Unauthorized"}, 401))
+    document = http.get(url + LIST).json()
+    assert [model["id"] for model in document["data"]] == ["vllm/m"]
+    assert {row["key_id"]: row["status"] for row in document["key_statuses"]} == {
+        "id-a": "success",
+        "id-b": "list_models_failed",
+        "id-c": "list_models_failed",
+    }
+    assert [len(server.seen) for server in servers[:3]] == [2, 2, 1]
 
 
 def test_when_all_fail_the_last_error_is_the_answer(

@@ -1,6 +1,8 @@
 """Several servers, and servers that fail: retries, fallbacks, and what is never tried again."""
 
 import json
+import re
+import socket
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 
@@ -88,6 +90,28 @@ def test_a_rejected_key_gives_way_to_another(
         "Bearer secret-of-a",
         "Bearer secret-of-b",
     ]
+
+
+@pytest.mark.parametrize("ask", [ASK, ASK_STREAM])
+def test_a_server_out_of_reach_gives_way_and_is_avoided(
+    serve: Serve, upstream: Upstream, other: Upstream, http: requests.Session, ask: dict[str, object]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    keys = (Key("a", "a", url=nobody, models=("*",)), key(upstream, "b"), key(other, "c"))
+    selection = Selection("fill_first", cooldown_s=60, transient="rotate")
+    url = serve(Config(keys, retries=QUICK, selection=selection))
+
+    async def reset(exchange: Exchange) -> None:
+        exchange.reset()
+
+    upstream.always_answers(reset)
+    other.always_answers(reply(COMPLETION) if ask is ASK else stream(*HELLO))
+    for _ in range(2):
+        assert "Hel" in http.post(url + CHAT, json=ask).text
+    statuses = {row["name"]: row["status"] for row in http.get(f"{url}/health").json()["keys"]}
+    assert statuses == {"a": "resting", "b": "configured", "c": "configured"}
+    assert len(other.seen) == 2
 
 
 @pytest.mark.parametrize("ask", [ASK, ASK_STREAM])
@@ -206,6 +230,32 @@ def test_comments_keep_a_silent_stream_alive(
     assert rest[-1] == b"data: [DONE]"
 
 
+def test_comments_keep_a_stream_alive_that_falls_silent_on_its_way(
+    serve: Serve, upstream: Upstream, http: requests.Session
+) -> None:
+    url = serve(Config((key(upstream),), sse_keep_alive_s=0.02))
+    go_on = upstream.signal()
+
+    async def paused(exchange: Exchange) -> None:
+        await exchange.send(stream_head() + chunk(frame(HELLO[0])))
+        await go_on.happened()
+        for payload in HELLO[1:]:
+            await exchange.send(chunk(frame(payload)))
+        await exchange.send(chunk(b""))
+
+    upstream.answers(paused)
+    with http.post(url + CHAT, json=ASK_STREAM, stream=True) as answer:
+        lines = filter(None, answer.iter_lines())
+        line = next(lines)
+        while not line.startswith(b"data:"):  # a comment may come before the first event
+            line = next(lines)
+        while line != b": keep-alive":
+            line = next(lines)
+        go_on.set()
+        rest = [line for line in lines if line.startswith(b"data:")]
+    assert rest[-1] == b"data: [DONE]"
+
+
 def test_a_failure_after_a_comment_is_an_event(
     serve: Serve, upstream: Upstream, http: requests.Session
 ) -> None:
@@ -252,6 +302,27 @@ def test_only_so_many_run_and_wait(
     assert first.result(10) == (200, "")
     (waited,) = [future for future in others if future is not refused]
     assert waited.result(10) == (200, "")
+    assert errors_counted(http, url) == {"bifrost_dropped": 1}
+
+
+def errors_counted(http: requests.Session, url: str) -> dict[str, int]:
+    """How many errors of which type the metrics have."""
+    text = http.get(f"{url}/metrics").text
+    found = re.findall(r'^bifrost_error_requests_total\{.*error_type="(\w+)".*\} (\S+)$', text, re.MULTILINE)
+    return {kind: int(float(count)) for kind, count in found}
+
+
+def test_whose_fault_it_was_is_counted(serve: Serve, upstream: Upstream, http: requests.Session) -> None:
+    url = serve(Config((Key("k", "k", url=upstream.url, models=("m",)),)))
+    upstream.answers(reply(FAILED, 500))
+    http.post(url + CHAT, json=ASK)
+    http.post(url + CHAT, json={**ASK, "model": "vllm/unknown"})
+    http.post(url + CHAT, data=b"no JSON")
+    assert errors_counted(http, url) == {
+        "provider_server_error": 1,
+        "caller_model_not_available": 1,
+        "caller_invalid_request": 1,
+    }
 
 
 def test_a_session_stays_with_its_key(

@@ -23,7 +23,10 @@ BODIES = st.text(st.characters(exclude_categories=["Cs"]), max_size=200).map(str
     max_size=100
 )
 CUTS = st.builds(
-    Cut, st.sampled_from(["connect", "timeout", "read", "cancelled"]), st.text("abc é:'\"#", max_size=30)
+    Cut,
+    st.sampled_from(["connect", "timeout", "read", "cancelled"]),
+    st.text("abc é:'\"#", max_size=30),
+    st.none() | st.sampled_from(["connect", "sending", "first byte", "idle", "total"]),
 )
 
 

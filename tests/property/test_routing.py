@@ -1,6 +1,7 @@
 """Routing: what holds for every configuration, every request and every course of things."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from routing.access_log import Record
 from routing.attempts import Ask, GiveUp, Moment, Try, after, first
 from routing.check import check, schema
 from routing.config import Config, examine
-from routing.failures import OF_THE_MODEL, PERMANENT, Failed, classify
+from routing.failures import OF_THE_MODEL, PERMANENT, Failed, classify, retry_after_s
 from routing.fallbacks import Fallback
 from routing.fleet import Fleet
 from routing.keys import Pin
@@ -359,6 +360,22 @@ ANY_ERROR: SearchStrategy[Mapping[str, object]] = json_objects | st.fixed_dictio
         | json_values,
     },
 )
+
+
+HEADERS = st.text(max_size=80) | st.sampled_from(
+    [
+        "Wed, 21 Oct 2026 07:28:00 GMT",
+        "Wed, 21 Oct 2026 07:28:00 +9999",
+        "Mon, 1 Jan 0001 00:00:00 +2359",
+        "1" * 80,
+    ]
+)
+
+
+@given(value=HEADERS, date=st.none() | HEADERS)
+def test_any_retry_after_is_a_time_to_come_or_none(value: str, date: str | None) -> None:
+    seconds = retry_after_s(value, date)
+    assert seconds is None or 0 <= seconds < math.inf
 
 
 @given(error=ANY_ERROR, retry_after=st.none() | st.floats(0, 100), unreachable=st.booleans())

@@ -35,7 +35,7 @@ UNAVAILABLE = {"message": "a scripted fault", "type": "ServiceUnavailable", "par
 INTERNAL = {"message": "a scripted fault", "type": "InternalServerError", "param": None, "code": 500}
 ERROR_FRAME = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps({"error": INTERNAL}).encode()
 RESET = Cut("read", "connection reset")
-IDLE = Cut("timeout", "idle: no data for 60 s")
+IDLE = Cut("timeout", "idle: no data for 60 s", "idle")
 JSON_TYPE = {"content-type": "application/json"}
 
 

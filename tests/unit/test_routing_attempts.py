@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from routing.attempts import Ask, Attempted, GiveUp, Moment, Try, after, backoff_s, first
+from routing.attempts import Ask, Attempted, GiveUp, Moment, Try, after, backoff_s, first, wait_to_repeat_s
 from routing.failures import Failed
 from routing.fallbacks import Fallback
 from routing.fleet import Fleet
@@ -293,6 +293,26 @@ def test_a_choice_by_load_says_why() -> None:
 )
 def test_backoff_doubles_with_jitter_up_to_a_limit(number: int, jitter: float, expected: float) -> None:
     assert backoff_s(Retries(), number, jitter) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("failed", "number", "expected"),
+    [
+        pytest.param(Failed({"status_code": 500}), 1, 0.5, id="a first retry"),
+        pytest.param(Failed({"status_code": 503}), 2, 1.0, id="a second one"),
+        pytest.param(Failed({"status_code": 429}, retry_after_s=3), 1, 3.0, id="as long as the server says"),
+        pytest.param(Failed({"status_code": 503}, retry_after_s=60), 1, 5.0, id="longer than anybody waits"),
+        pytest.param(Failed({"status_code": 503}), 3, None, id="beyond the budget"),
+        pytest.param(Failed({"status_code": 401}), 1, None, id="a rejected key"),
+        pytest.param(
+            Failed({"status_code": 400, "error": {"type": "x"}}), 1, None, id="a fault of the client"
+        ),
+    ],
+)
+def test_what_only_one_server_can_answer_is_asked_again(
+    failed: Failed, number: int, expected: float | None
+) -> None:
+    assert wait_to_repeat_s(Retries(max_retries=2), number, failed, jitter=0.5) == expected
 
 
 @pytest.mark.parametrize(

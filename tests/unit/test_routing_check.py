@@ -381,6 +381,7 @@ def test_what_bifrost_does_not_have_is_explained() -> None:
         "connect_timeout_in_seconds",
         "first_byte_timeout_in_seconds",
         "first_event_timeout_in_seconds",
+        "idle_timeout_in_seconds",
         "log_format",
         "sse_keep_alive_interval_in_seconds",
         "strategy",

@@ -832,3 +832,8 @@ def test_what_a_configuration_tells_about_itself() -> None:
     assert config.known_models == {"fast", "org/m", "org/n"}
     assert config.network.first_byte_s == 30
     assert Network(request_timeout_s=30, first_byte_timeout_s=5).first_byte_s == 5
+
+
+def test_connections_are_given_up_before_vllm_closes_them() -> None:
+    """uvicorn's timeout_keep_alive is 5 s."""
+    assert 0 < Network().keep_alive_s < 5

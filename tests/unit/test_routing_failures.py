@@ -245,3 +245,32 @@ def test_the_reason_that_logs_tell(failed: Failed, expected: str) -> None:
 )
 def test_retry_after(value: str | None, expected: float | None) -> None:
     assert retry_after_s(value) == expected
+
+
+NOW = "Wed, 21 Oct 2026 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "expected"),
+    [
+        pytest.param("Wed, 21 Oct 2026 07:30:00 GMT", NOW, 120.0, id="later"),
+        pytest.param("Thu, 22 Oct 2026 07:28:00 GMT", NOW, 86_400.0, id="the next day"),
+        pytest.param("Wednesday, 21-Oct-26 07:28:10 GMT", NOW, 10.0, id="RFC 850"),
+        pytest.param("Wed Oct 21 07:28:10 2026", NOW, 10.0, id="asctime"),
+        pytest.param("Wed, 21 Oct 2026 07:28:10 GMT", "Wed Oct 21 07:28:00 2026", 10.0, id="two forms"),
+        pytest.param(NOW, NOW, 0.0, id="now"),
+        pytest.param("Wed, 21 Oct 2026 07:00:00 GMT", NOW, 0.0, id="in the past"),
+        pytest.param("Wed, 21 Oct 2026 07:30:00 GMT", None, None, id="a server without a clock"),
+        pytest.param("Wed, 21 Oct 2026 07:30:00 GMT", "yesterday", None, id="a clock that cannot be read"),
+        pytest.param("Wed, 21 Oct 2026 07:28:60 GMT", NOW, 59.0, id="a leap second"),
+        pytest.param("Wed Oct  7 00:00:00 2026", "Tue, 06 Oct 2026 00:00:00 GMT", 86_400.0, id="a short day"),
+        pytest.param(NOW, "Sunday, 06-Nov-94 08:49:37 GMT", 1_008_455_903.0, id="a year in two digits"),
+        pytest.param("Wed, 31 Feb 2026 07:30:00 GMT", NOW, None, id="no such day"),
+        pytest.param("Wed, 21 Okt 2026 07:30:00 GMT", NOW, None, id="no such month"),
+        pytest.param("Wed, 21 Oct 2026 07:30:00 +0100", NOW, None, id="another zone, which HTTP has not"),
+        pytest.param("soon", NOW, None, id="words"),
+        pytest.param("5", NOW, 5.0, id="seconds need no clock"),
+    ],
+)
+def test_retry_after_a_point_in_time(value: str, date: str | None, expected: float | None) -> None:
+    assert retry_after_s(value, date) == expected

@@ -131,4 +131,6 @@ def test_whose_fault_an_error_is(error: dict[str, object], asked: bool, expected
 
 
 def test_a_model_that_no_key_serves_is_the_callers_fault() -> None:
-    assert error_type(unroutable("x"), asked=False, unroutable=True) == "caller_model_not_available"
+    error = {**unroutable("x"), "extra_fields": {"provider": "vllm"}}
+    assert error_type(error, asked=False) == "caller_model_not_available"
+    assert error_type(error, asked=True) == "caller_invalid_request"

@@ -235,6 +235,12 @@ def test_requests_are_counted_until_they_are_over() -> None:
             id="Retry-After",
         ),
         pytest.param(
+            Failed(LIMITED.error, retry_after_s=1e9),
+            Selection(cooldown_s=60),
+            {Rest("a", "m"): 86_500.0},
+            id="Retry-After in 30 years",
+        ),
+        pytest.param(
             Failed(LIMITED.error, retry_after_s=5), Selection(cooldown_s=0), {}, id="Retry-After, but off"
         ),
         pytest.param(BROKEN, Selection(cooldown_s=60), {}, id="a server that failed"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from transports import Endpoint, Timeouts
+from transports import Cut, Endpoint, Timeouts
 
 
 @pytest.mark.parametrize("limit", ["connect_s", "first_byte_s", "idle_s", "total_s"])
@@ -33,3 +33,18 @@ def test_an_address_may_end_in_v1(url: str, address: str) -> None:
 def test_an_endpoint_prints_nothing_of_itself() -> None:
     endpoint = Endpoint("http://host.internal", "sk-secret", {"x-team": "red"})
     assert repr(endpoint) == "Endpoint(...)"
+
+
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        (Cut("connect", "connection refused"), True),
+        (Cut("timeout", "connect: no connection within 10 s", "connect"), True),
+        (Cut("timeout", "first byte: no answer within 10 s", "first byte"), False),
+        (Cut("timeout", "connect: as somebody else may say"), False),
+        (Cut("read", "connection reset"), False),
+        (Cut("cancelled", "the client of the connection left"), False),
+    ],
+)
+def test_a_server_is_out_of_reach_when_no_connection_came_about(cut: Cut, expected: bool) -> None:
+    assert cut.unreachable is expected

@@ -56,12 +56,12 @@ def test_tls_that_breaks_in_the_body_did_not_fail_in_the_handshake() -> None:
 
 
 def test_a_limit_is_named_with_its_phase_and_its_seconds() -> None:
-    assert timed_out("connect", 10.0) == Cut("timeout", "connect: no connection within 10 s")
-    assert timed_out("first byte", 600) == Cut("timeout", "first byte: no answer within 600 s")
-    assert timed_out("idle", 300.0) == Cut("timeout", "idle: no data for 300 s")
-    assert timed_out("total", 0.25) == Cut("timeout", "total: not complete within 0.25 s")
-    assert timed_out("sending", 5) == Cut("timeout", "sending: request not taken within 5 s")
-    assert timed_out("idle", None) == Cut("timeout", "idle: connection timed out")
+    assert timed_out("connect", 10.0) == Cut("timeout", "connect: no connection within 10 s", "connect")
+    assert timed_out("first byte", 600) == Cut("timeout", "first byte: no answer within 600 s", "first byte")
+    assert timed_out("idle", 300.0) == Cut("timeout", "idle: no data for 300 s", "idle")
+    assert timed_out("total", 0.25) == Cut("timeout", "total: not complete within 0.25 s", "total")
+    assert timed_out("sending", 5) == Cut("timeout", "sending: request not taken within 5 s", "sending")
+    assert timed_out("idle", None) == Cut("timeout", "idle: connection timed out", "idle")
 
 
 @pytest.mark.parametrize("url", ["http://h:8000/v1/x?y=%20", "https://[::1]:8000/", "HTTP://h"])

@@ -1,0 +1,96 @@
+"""serving.admission: who runs, who waits, and how much is read for those who do not run yet."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+
+import pytest
+
+from routing.limits import Concurrency
+from serving.admission import Admission, FullError, Turn
+
+
+def run(work: Coroutine[object, object, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, 10))
+
+
+async def taken(admission: Admission, within: AsyncExitStack) -> Turn:
+    turn = await within.enter_async_context(admission.turn())
+    await turn.take()
+    return turn
+
+
+def test_who_only_sends_keeps_nobody_from_running() -> None:
+    async def work() -> None:
+        admission = Admission(Concurrency(1, 1))
+        async with AsyncExitStack() as within:
+            for _ in range(10):
+                slow = await within.enter_async_context(admission.turn())
+                assert slow.fits(1_000)
+            assert (admission.running, admission.held) == (0, 10_000)
+            async with AsyncExitStack() as another:
+                await taken(admission, another)
+                assert admission.running == 1
+        assert (admission.running, admission.held) == (0, 0)
+
+    run(work())
+
+
+def test_what_is_held_for_those_who_do_not_run_is_bounded() -> None:
+    async def work() -> None:
+        admission = Admission(Concurrency(1, 1), held_limit=100)
+        async with AsyncExitStack() as within:
+            first = await within.enter_async_context(admission.turn())
+            second = await within.enter_async_context(admission.turn())
+            assert first.fits(60)
+            assert not second.fits(60)
+            await second.take()  # what it has is bounded by the number of those who run now
+            assert admission.held == 60
+            assert second.fits(1_000_000)
+            assert first.fits(40)
+            assert not first.fits(1)
+        assert (admission.running, admission.held) == (0, 0)
+
+    run(work())
+
+
+def test_a_request_is_sent_away_at_once_when_there_is_no_room() -> None:
+    async def work() -> None:
+        admission = Admission(Concurrency(1, 1))
+        async with AsyncExitStack() as within:
+            early = await within.enter_async_context(admission.turn())
+            await taken(admission, within)
+            waiting = asyncio.ensure_future(early.take())
+            await asyncio.sleep(0)
+            with pytest.raises(FullError):
+                await within.enter_async_context(admission.turn())
+            waiting.cancel()
+            await asyncio.wait({waiting})
+            await within.enter_async_context(admission.turn())
+
+    run(work())
+
+
+def test_a_place_is_handed_over_in_the_order_of_waiting_and_taken_once() -> None:
+    async def work() -> None:
+        admission = Admission(Concurrency(1, 9))
+        order: list[int] = []
+
+        async def ask(number: int) -> None:
+            async with admission.turn() as turn:
+                await turn.take()
+                await turn.take()
+                order.append(number)
+
+        async with AsyncExitStack() as within:
+            await taken(admission, within)
+            asking = [asyncio.ensure_future(ask(number)) for number in range(5)]
+            await asyncio.sleep(0)
+            asking[1].cancel()
+            await asyncio.sleep(0)
+            assert order == []
+        await asyncio.gather(*asking, return_exceptions=True)
+        assert order == [0, 2, 3, 4]
+        assert admission.running == 0
+
+    run(work())
