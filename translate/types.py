@@ -130,11 +130,11 @@ class EmbeddingRequest(TypedDict):
 
 
 class RerankRequest(TypedDict):
-    """A Bifrost rerank request: documents are text or ``{"text", "id", "meta"}``."""
+    """A Bifrost rerank request: documents, or one, are text or ``{"text", "id", "meta"}``."""
 
     model: str
     query: str
-    documents: Sequence[str | Document]
+    documents: str | Document | Sequence[str | Document]
     provider: NotRequired[str]
     params: NotRequired[Document]
     fallbacks: NotRequired[Sequence[object]]
