@@ -73,7 +73,9 @@ def test_one_document_need_not_be_in_a_list(document: object) -> None:
     assert not isinstance(answer, Failure)
     shown = {"text": "a"} if document == "a" else document
     assert answer["results"] == [{"index": 0, "relevance_score": 0.5, "document": shown}]
-    assert rerank.noted(request, CALL)[0] == Note("documents", "converted", "one document became a list of one")
+    assert rerank.noted(request, CALL)[0] == Note(
+        "documents", "converted", "one document became a list of one"
+    )
 
 
 @pytest.mark.parametrize(
