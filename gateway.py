@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
@@ -45,7 +45,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
         settings,
         unsupported,
     )
-    from serving import command_line
+    from serving import command_line, interface
     from serving import uplink as uplinks
     from serving.admission import Admission, FullError
     from serving.front import Runner
@@ -74,7 +74,7 @@ else:  # installed
         settings,
         unsupported,
     )
-    from .serving import command_line
+    from .serving import command_line, interface
     from .serving import uplink as uplinks
     from .serving.admission import Admission, FullError
     from .serving.front import Runner
@@ -119,8 +119,11 @@ class Route(NamedTuple):
     form: bool = False
 
 
+_PREFIXES: Final = ("/v1", "/openai/v1", "/openai")
+
+
 def _everywhere(path: str) -> tuple[str, ...]:
-    return f"/v1/{path}", f"/openai/v1/{path}", f"/openai/{path}"
+    return tuple(f"{prefix}/{path}" for prefix in _PREFIXES)
 
 
 ROUTES: Final = (
@@ -258,6 +261,10 @@ class Gateway:
     async def show_metrics(self, _request: web.Request) -> web.Response:
         """Prometheus' text."""
         return web.Response(body=self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    async def show_interface(self, _request: web.Request) -> web.Response:
+        """What there is to ask for, as OpenAPI."""
+        return _answer(_interface())
 
     async def serve(self, route: Route, request: web.Request) -> web.StreamResponse:
         """Answer one request of ``route``."""
@@ -647,6 +654,11 @@ async def _converse(job: Job) -> translate.Document | Failure:
     return await transports.run_async(job.way, translate.converse(job.operation, job.document, job.call))
 
 
+@cache
+def _interface() -> Mapping[str, object]:
+    return interface.document(ROUTES, _everywhere("models"), _PREFIXES)
+
+
 def _uncancel() -> None:
     if (task := asyncio.current_task()) is not None:
         task.uncancel()
@@ -885,6 +897,7 @@ def application(
         gateway.replaying(replay)
     app.router.add_get("/health", gateway.health)
     app.router.add_get("/metrics", gateway.show_metrics)
+    app.router.add_get("/openapi.json", gateway.show_interface)
     for route in ROUTES:
         for path in route.paths:
             app.router.add_route(route.method, path, partial(gateway.serve, route))

@@ -6,11 +6,33 @@ if TYPE_CHECKING or __package__ == "serving":  # in a checkout
     import translate
     import transports
     from comparison import command as comparison
-    from routing import access_log, attempts, check, confidential, fleet, limits, metrics, settings
+    from routing import (
+        access_log,
+        attempts,
+        check,
+        confidential,
+        fleet,
+        limits,
+        metrics,
+        settings,
+        unsupported,
+    )
+    from translate import flat_schemas
 else:  # installed
     from .. import translate, transports
     from ..comparison import command as comparison
-    from ..routing import access_log, attempts, check, confidential, fleet, limits, metrics, settings
+    from ..routing import (
+        access_log,
+        attempts,
+        check,
+        confidential,
+        fleet,
+        limits,
+        metrics,
+        settings,
+        unsupported,
+    )
+    from ..translate import flat_schemas
 
 __all__ = [
     "access_log",
@@ -18,10 +40,12 @@ __all__ = [
     "check",
     "comparison",
     "confidential",
+    "flat_schemas",
     "fleet",
     "limits",
     "metrics",
     "settings",
     "translate",
     "transports",
+    "unsupported",
 ]
