@@ -17,6 +17,7 @@ Node = dict[str, Any]
 _PARAMETER: Final = re.compile(r"{([^}:]+)[^}]*}")
 _ERROR: Final = {"$ref": "#/components/schemas/Error"}
 _ANSWER: Final = {"$ref": "#/components/schemas/Answer"}
+_EVENT: Final = {"$ref": "#/components/schemas/Event"}
 _HEADERS: Final[Mapping[str, str]] = {
     "x-request-id": "What the request is called in the log and in the answer; a new name unless given.",
     "x-bf-api-key-id": "The id of the one key to use.",
@@ -66,6 +67,12 @@ def document(served: Iterable[RouteLike], list_paths: Iterable[str], refused_pre
             "schemas": {
                 "Error": flat_schemas.error_schema(),
                 "Answer": flat_schemas.answer_schema(),
+                "Event": {
+                    "description": "One event of a stream: JSON in text, or `[DONE]`.",
+                    "type": "object",
+                    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+                    "required": ["data"],
+                },
                 **{
                     _name(route.operation): flat_schemas.request_schema(
                         route.operation, route.streamed is not None
@@ -100,7 +107,7 @@ def _operation(route: RouteLike) -> Node:
     }
     told = _answers(_ANSWER)
     if route.streamed:
-        told["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+        told["responses"]["200"]["content"]["text/event-stream"] = {"schema": _EVENT}
     headers = [
         {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
         for name, text in _HEADERS.items()

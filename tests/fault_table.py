@@ -343,11 +343,9 @@ def page() -> str:
 
 
 def steps(count: int) -> Sequence[int]:
-    """Some of the bytes at which a stream may be reset, the ends of events among them."""
-    ends = [sum(map(len, FRAMES[:number])) for number in range(len(FRAMES) + 1)]
-    return sorted(
-        {*range(0, len(BODY), max(1, len(BODY) // count)), *(end - 1 for end in ends if end), *ends}
-    )
+    """Some of the bytes at which a stream may be reset, the ends of two events among them."""
+    last = len(BODY) - len(FRAMES[-1])
+    return sorted({*range(1, len(BODY), len(BODY) // count), THIRD - 2, THIRD, last, len(BODY)})
 
 
 if __name__ == "__main__":
