@@ -37,14 +37,18 @@ def entries() -> Sequence[Any]:
 
 
 def outcome(entry: Mapping[str, Any]) -> Any:
-    """What comes out here of what is given, as JSON; without ``extra_fields``, unless they are what it is about."""
+    """What comes out here of what is given, as JSON.
+
+    Without ``extra_fields``, unless ``notes`` are what it is about; where it is
+    about some ``members`` of an answer or an event, only those.
+    """
     given, kind = entry["given"], entry["operation"]
     call = Call(kind)
     if "request" in given and "body" not in given and "stream" not in given:
         return _sent(kind, given["request"], call, entry.get("as_text", False))
     request = _asked(kind, given)
     if "stream" in given:
-        return {"events": list(_events(kind, request, given, call))}
+        return {"events": [_only(event, entry) for event in _events(kind, request, given, call)]}
     content_type = given.get("content_type", "application/json")
     answer = OPERATIONS[kind].parse(
         request,
@@ -54,7 +58,12 @@ def outcome(entry: Mapping[str, Any]) -> Any:
     )
     if isinstance(answer, Failure):
         return {"error": _error(answer.error)}
-    return {"answer": _shown(answer, entry.get("notes", False))}
+    return {"answer": _only(_shown(answer, entry.get("notes", False)), entry)}
+
+
+def _only(document: Any, entry: Mapping[str, Any]) -> Any:
+    members = entry.get("members", document)
+    return {name: document[name] for name in members if name in document}
 
 
 def _asked(kind: str, given: Mapping[str, Any]) -> Document:
@@ -167,7 +176,7 @@ def page() -> str:
         lines.append("")
     lines += ["## Examples", ""]
     for entry in listed:
-        lines += [f"### {entry['name']}", "", f"{entry['why']}.", "", "```json"]
+        lines += [f"### {entry['name']}", "", f"{entry['why']}.", "", "```text"]
         lines += [
             f"{title:8} {json.dumps(entry[key], ensure_ascii=False)}"
             for title, key in (("given", "given"), ("here", "ours"), ("Bifrost", "bifrost"))
