@@ -31,16 +31,22 @@ REQUESTS: Final[Mapping[str, Document]] = {
 
 
 def entries() -> Sequence[Any]:
-    """The list, in its order."""
-    listed: list[Any] = json.loads(FILE.read_text())
+    """The differences in JSON, in their order."""
+    listed: list[Any] = json.loads(FILE.read_text())["json"]
+    return listed
+
+
+def behaviours() -> Sequence[Any]:
+    """The differences that no JSON shows, each with the test that shows it."""
+    listed: list[Any] = json.loads(FILE.read_text())["behaviours"]
     return listed
 
 
 def outcome(entry: Mapping[str, Any]) -> Any:
     """What comes out here of what is given, as JSON.
 
-    Without ``extra_fields``, unless ``notes`` are what it is about; where it is
-    about some ``members`` of an answer or an event, only those.
+    Of ``extra_fields`` only what it is about (``extra``); where it is about
+    some ``members`` of an answer or an event, only those.
     """
     given, kind = entry["given"], entry["operation"]
     call = Call(kind)
@@ -58,7 +64,7 @@ def outcome(entry: Mapping[str, Any]) -> Any:
     )
     if isinstance(answer, Failure):
         return {"error": _error(answer.error)}
-    return {"answer": _only(_shown(answer, entry.get("notes", False)), entry)}
+    return {"answer": _only(_shown(answer, entry.get("extra", ())), entry)}
 
 
 def _only(document: Any, entry: Mapping[str, Any]) -> Any:
@@ -101,7 +107,7 @@ def _events(kind: Any, request: Document, given: Mapping[str, Any], call: Call) 
     fold = make(request, head, call)
     data = b"".join(_frame(each) for each in given["stream"])
     for event in [*fold.feed(data), *fold.close()]:
-        yield {"error": _error(event.error)} if isinstance(event, Failure) else _shown(event.data, False)
+        yield {"error": _error(event.error)} if isinstance(event, Failure) else _shown(event.data)
 
 
 def _frame(given: object) -> bytes:
@@ -114,17 +120,17 @@ def _bytes(body: object) -> bytes:
 
 
 def _error(error: BifrostError) -> Any:
-    return {"http_status": http_status(error), **_shown(error, False)}
+    return {"http_status": http_status(error), **_shown(error)}
 
 
-def _shown(document: Mapping[str, object], notes: bool) -> Any:
+def _shown(document: Mapping[str, object], extra: Sequence[str] = ()) -> Any:
     data = documents.encode(document)
     assert isinstance(data, bytes)
     shown = json.loads(data)
     about = shown.pop("extra_fields", {})
     if isinstance(shown.get("response"), dict):
         shown["response"].pop("extra_fields", None)
-    return {**shown, "translation_notes": about.get("translation_notes")} if notes else shown
+    return {**shown, "extra_fields": {name: about.get(name) for name in extra}} if extra else shown
 
 
 def places(ours: object, theirs: object, place: str = "") -> Iterator[str]:
@@ -174,7 +180,12 @@ def page() -> str:
                 f"| [{entry['name']}](#{entry['name']}) | {entry['operation']} | {entry['why']} | {where} |"
             )
         lines.append("")
-    lines += ["## Examples", ""]
+    lines += ["## Behaviour", "", "| name | Bifrost | here, and why | test |", "|---|---|---|---|"]
+    lines += [
+        f"| {entry['name']} | {entry['bifrost']} | {entry['why']} | `{entry['test']}` |"
+        for entry in behaviours()
+    ]
+    lines += ["", "## Examples", ""]
     for entry in listed:
         lines += [f"### {entry['name']}", "", f"{entry['why']}.", "", "```text"]
         lines += [
