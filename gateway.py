@@ -264,7 +264,7 @@ class Gateway:
 
     async def show_interface(self, _request: web.Request) -> web.Response:
         """What there is to ask for, as OpenAPI."""
-        return _answer(_interface())
+        return _answer(_interface(bool(self.config.auth.api_keys)))
 
     async def serve(self, route: Route, request: web.Request) -> web.StreamResponse:
         """Answer one request of ``route``."""
@@ -655,8 +655,8 @@ async def _converse(job: Job) -> translate.Document | Failure:
 
 
 @cache
-def _interface() -> Mapping[str, object]:
-    return interface.document(ROUTES, _everywhere("models"), _PREFIXES)
+def _interface(locked: bool) -> Mapping[str, object]:
+    return interface.document(ROUTES, _everywhere("models"), _PREFIXES, locked)
 
 
 def _uncancel() -> None:

@@ -45,7 +45,7 @@ REQUESTS: Final[Mapping[RequestType, Document]] = {
     "transcription": {"model": "m", "input": _FILE, "params": {"response_format": "verbose_json"}},
     "transcription_stream": {"model": "m", "input": _FILE},
 }
-FLAT: Final = tuple(name for name in OPERATIONS if name != "list_models")
+FLAT: Final[tuple[RequestType, ...]] = tuple(name for name in OPERATIONS if name != "list_models")
 """The operations whose flat form is read; the first byte of an input chooses."""
 
 

@@ -273,7 +273,9 @@ def page(version: str = DEFAULT_VERSION) -> str:
     lines = [_INTRODUCTION.format(version=version)]
     lines += [f"* `{name}`: {reason}." for name, reason in SKIPPED.items()]
     for operation in OPERATIONS_OF:
-        forms_of = [kind for kind in (operation.plain, operation.streamed) if kind is not None]
+        forms_of: list[RequestType] = [operation.plain]
+        if operation.streamed is not None:
+            forms_of.append(operation.streamed)
         told = {kind: REASONS.get(kind, {}) for kind in forms_of}
         places = list(dict.fromkeys(place for reasons in told.values() for place in reasons))
         tops = {_top(place) for place in places}

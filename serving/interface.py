@@ -5,7 +5,7 @@ requests of the operations, and those that are not supported.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from .layers import flat_schemas, translate, unsupported
@@ -42,8 +42,13 @@ class RouteLike(Protocol):
     def form(self) -> bool: ...
 
 
-def document(served: Iterable[RouteLike], list_paths: Iterable[str], refused_prefixes: Iterable[str]) -> Node:
-    """The whole description; ``list_paths`` list models, the others precede paths that are not supported."""
+def document(
+    served: Sequence[RouteLike], list_paths: Iterable[str], refused_prefixes: Sequence[str], locked: bool
+) -> Node:
+    """The whole description, of a gateway that wants a key when it is ``locked``.
+
+    ``list_paths`` list models; ``refused_prefixes`` precede paths that are not supported.
+    """
     paths: dict[str, Node] = {}
     for route in served:
         for path in route.paths:
@@ -54,7 +59,8 @@ def document(served: Iterable[RouteLike], list_paths: Iterable[str], refused_pre
     for refused in unsupported.ROUTES:
         for prefix in refused_prefixes:
             _put(paths, refused.method, f"{prefix}/{refused.path}", _refusal(refused.request_type))
-    _put(paths, "GET", "/health", {"summary": "What is known of each key", **_answers({"type": "object"})})
+    health = {"summary": "What is known of each key", "security": [], **_answers({"type": "object"})}
+    _put(paths, "GET", "/health", health)
     _put(
         paths, "GET", "/metrics", {"summary": "For Prometheus", **_answers({"type": "string"}, "text/plain")}
     )
@@ -82,7 +88,7 @@ def document(served: Iterable[RouteLike], list_paths: Iterable[str], refused_pre
             },
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
-        "security": [{}, {"key": []}],
+        **({"security": [{"key": []}]} if locked else {}),
     }
 
 

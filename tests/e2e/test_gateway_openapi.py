@@ -8,9 +8,11 @@ import requests
 from aiohttp import web
 
 import gateway
+from routing.auth import Auth
 from routing.settings import Config, Key
 from serving import interface
 from tests.contract.wheel import ROOT
+from tests.e2e.conftest import Serve
 from tests.e2e.loopback import ASK, COMPLETION, Upstream, reply
 from tests.json_schema import faults
 from translate import OPERATIONS, Failure, flat_schemas
@@ -39,8 +41,19 @@ def test_every_route_is_described_and_nothing_else(document: Any) -> None:
 
 def test_the_version_is_that_of_the_package(document: Any) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "security" not in document
     assert document["info"] == {"title": project["name"], "version": project["version"]}
     assert project["version"] == interface.VERSION
+
+
+def test_a_gateway_that_wants_a_key_says_so(serve: Serve, http: requests.Session) -> None:
+    locked = Config(keys=(Key("k", "k", url="http://h", models=("*",)),), auth=Auth(("secret-1",)))
+    url = serve(locked)
+    assert http.get(f"{url}/openapi.json").status_code == 401
+    document = http.get(f"{url}/openapi.json", headers={"authorization": "Bearer secret-1"}).json()
+    assert document["security"] == [{"key": []}]
+    assert document["paths"]["/health"]["get"]["security"] == []
+    assert http.get(f"{url}/health").status_code == 200
 
 
 def test_every_operation_has_a_body_of_its_own(document: Any) -> None:
