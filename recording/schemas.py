@@ -69,6 +69,20 @@ def joined(documents: Sequence[Schema], version: str) -> Schema:
     }
 
 
+def written(document: Schema) -> str:
+    """A document as it is kept: each path and each schema on a line of its own."""
+    head = "".join(f"{json.dumps(name)}: {json.dumps(document[name])},\n" for name in ("openapi", "info"))
+    paths, schemas = _lines(document["paths"]), _lines(document["components"]["schemas"])
+    return f'{{{head}"paths": {paths},\n"components": {{"schemas": {schemas}}}}}\n'
+
+
+def _lines(members: Mapping[str, object]) -> str:
+    rows = (
+        f"{json.dumps(name)}: {json.dumps(value, separators=(',', ':'))}" for name, value in members.items()
+    )
+    return "{\n" + ",\n".join(rows) + "\n}"
+
+
 def _references(value: object) -> Iterator[str]:
     if isinstance(value, dict):
         reference = value.get("$ref")
@@ -106,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             answer.raise_for_status()
             documents.append(trimmed(answer.json(), paths))
     file = kept_file(options.vllm)
-    file.write_text(json.dumps(joined(documents, options.vllm), indent=1) + "\n")
+    file.write_text(written(joined(documents, options.vllm)))
     print(f"{file.relative_to(ROOT)}: {file.stat().st_size:,} bytes")
     return 0
 
