@@ -22,8 +22,9 @@ from tests.fault_table import (
     steps,
     truncated,
 )
-from translate import Call, Chunk, Failure, Plan, chat
-from transports import Cut, Piece, ReplayTransport, Reply, Timeouts, fold
+from translate import OPERATIONS, Call, Chunk, Failure, Plan, chat
+from translate.types import RequestType
+from transports import Cut, Piece, Recordings, ReplayTransport, Reply, Timeouts, fold
 from transports.replay import Clock
 
 CALL = Call("chat_completion_stream")
@@ -103,6 +104,54 @@ def test_a_reset_at_any_byte_loses_only_what_had_not_come() -> None:
         whole = sum(end <= count for end in ends)
         expected = WHOLE if count >= finished else truncated(whole, "connection reset")
         assert_came_to(seen, expected)
+
+
+OTHERS: dict[RequestType, tuple[str, dict[str, object]]] = {
+    "text_completion_stream": ("text_completion_stream/capital", {"model": "m", "input": "x"}),
+    "responses_stream": ("chat_completion_stream/without_thinking", {"model": "m", "input": "x"}),
+    "transcription_stream": (
+        "transcription_stream/hello",
+        {"model": "m", "input": {"file": b"RIFF", "filename": "a.wav"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_reset_at_any_byte_of_other_streams_is_told_behind_what_had_come(kind: RequestType) -> None:
+    name, request = OTHERS[kind]
+    (recording,) = [
+        each
+        for each in Recordings.load(ROOT / "cassettes" / name.partition("/")[0])
+        if each.name.endswith(f"{name.partition('/')[2]}@vllm-0.32.0")
+    ]
+    make = OPERATIONS[kind].fold
+    assert make is not None
+
+    def told(count: int) -> list[Chunk | Failure]:
+        made = make(request, Reply(200, {"content-type": "text/event-stream"}), Call(kind))
+        pieces = [Piece(recording.body[:count], 1), Piece(b"", 1, Cut("read", "connection reset"))]
+        return list(fold(pieces, made))
+
+    def said(event: Chunk | Failure) -> object:
+        return None if isinstance(event, Failure) else event.data
+
+    whole = [said(event) for event in told(len(recording.body))]
+    ends = set()
+    for count in range(len(recording.body)):
+        events = told(count)
+        *before, last = events
+        if isinstance(last, Failure):
+            assert (last.error["status_code"], last.error["error"]["code"]) == (502, "stream_truncated")
+            spoken = [said(event) for event in before if not isinstance(event, Failure)]
+            if kind == "responses_stream" and spoken:
+                failed = spoken.pop()
+                assert isinstance(failed, dict)
+                assert failed["type"] == "response.failed"
+            assert spoken[: len(whole)] == whole[: len(spoken)]
+        else:
+            assert len(events) <= len(whole)
+        ends.add(type(last))
+    assert Failure in ends
 
 
 @pytest.mark.parametrize("count", steps(4))
