@@ -292,7 +292,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "events": Target(
         events,
         partial(_bodies, "chat_completion_stream", steers=_STEERS),
-        "the same payloads however it is cut, none over the limit",
+        "the same payloads however it is cut, bounded by the limit",
     ),
     **{
         name: Target(
