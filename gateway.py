@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
         settings,
         unsupported,
     )
-    from serving import command_line
+    from serving import command_line, interface
     from serving import uplink as uplinks
     from serving.admission import Admission, FullError, Turn
     from serving.answers import SERVER, Answer
@@ -77,7 +77,7 @@ else:  # installed
         settings,
         unsupported,
     )
-    from .serving import command_line
+    from .serving import command_line, interface
     from .serving import uplink as uplinks
     from .serving.admission import Admission, FullError, Turn
     from .serving.answers import SERVER, Answer
@@ -124,8 +124,11 @@ class Route(NamedTuple):
     form: bool = False
 
 
+_PREFIXES: Final = ("/v1", "/openai/v1", "/openai")
+
+
 def _everywhere(path: str) -> tuple[str, ...]:
-    return f"/v1/{path}", f"/openai/v1/{path}", f"/openai/{path}"
+    return tuple(f"{prefix}/{path}" for prefix in _PREFIXES)
 
 
 ROUTES: Final = (
@@ -332,6 +335,10 @@ class Gateway:
     async def show_metrics(self, _request: web.Request) -> web.Response:
         """Prometheus' text."""
         return web.Response(body=self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    async def show_interface(self, _request: web.Request) -> web.Response:
+        """What there is to ask for, as OpenAPI."""
+        return _answer(_interface(bool(self.config.auth.api_keys)))
 
     async def serve(self, route: Route, request: web.Request) -> web.StreamResponse:
         """Answer one request of ``route``."""
@@ -799,6 +806,11 @@ def _new_id() -> str:
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
+@cache
+def _interface(locked: bool) -> Mapping[str, object]:
+    return interface.document(ROUTES, _everywhere("models"), _PREFIXES, locked)
+
+
 def _uncancel() -> None:
     if (task := asyncio.current_task()) is not None:
         task.uncancel()
@@ -988,6 +1000,7 @@ def application(
         gateway.replaying(replay)
     app.router.add_get("/health", gateway.health)
     app.router.add_get("/metrics", gateway.show_metrics)
+    app.router.add_get("/openapi.json", gateway.show_interface)
     for route in ROUTES:
         for path in route.paths:
             handler = partial(gateway.serve, route)

@@ -18,7 +18,9 @@ if TYPE_CHECKING or __package__ == "serving":  # in a checkout
         secrets,
         settings,
         telemetry,
+        unsupported,
     )
+    from translate import flat_schemas
 else:  # installed
     from .. import translate, transports
     from ..comparison import command as comparison
@@ -34,7 +36,9 @@ else:  # installed
         secrets,
         settings,
         telemetry,
+        unsupported,
     )
+    from ..translate import flat_schemas
 
 __all__ = [
     "access_log",
@@ -42,6 +46,7 @@ __all__ = [
     "check",
     "comparison",
     "confidential",
+    "flat_schemas",
     "fleet",
     "headers",
     "limits",
@@ -51,4 +56,5 @@ __all__ = [
     "telemetry",
     "translate",
     "transports",
+    "unsupported",
 ]

@@ -8,6 +8,7 @@ everybody who came before: with 400 busy streams, 300 newcomers for 20 seconds.
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -85,8 +86,9 @@ async def listen(server: web.Server, host: str, port: int) -> Listener:
                 chosen = sockets[0].getsockname()[1] if sockets else port  # one port, whoever chose it
                 sockets.append(socket.create_server((address[0], chosen), family=family, backlog=BACKLOG))
                 sockets[-1].setblocking(False)
-    except OSError:
+    except OSError as error:
         for opened in sockets:
             opened.close()
-        raise
+        why = os.strerror(error.errno).lower() if error.errno is not None else "unknown reason"
+        raise OSError(error.errno, f"{host or 'any address'}, port {port}: {why}") from None
     return Listener(server, sockets)

@@ -216,7 +216,8 @@ _FUNCTION_KEYS: Mapping[str, SearchStrategy[JSON]] = {
 }
 _TOOL_KEYS: Mapping[str, SearchStrategy[JSON]] = {
     "cache_control": st.just({"type": "ephemeral"}),
-    "defer_loading": st.booleans(),
+    "defer_loading": st.booleans(),  # vLLM's own
+    "eager_input_streaming": st.booleans(),
     "input_examples": st.just([{"city": "Paris"}]),
     "x_vendor": json_values,
 }

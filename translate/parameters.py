@@ -43,10 +43,9 @@ _GUIDED: Final[Mapping[str, str]] = {
 _REASONING: Final = ("reasoning", "reasoning_effort", "reasoning_max_tokens", "reasoning_display")
 _TOOLS: Final = ("tools", "tool_choice", "parallel_tool_calls")
 _FOREIGN_TOOL_KEYS: Final = (
-    "cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming",
-    "annotations",
+    "cache_control", "allowed_callers", "input_examples", "eager_input_streaming", "annotations",
 )  # fmt: skip
-"""Anthropic's and MCP's additions to a tool definition."""
+"""Anthropic's and MCP's additions to a tool definition that vLLM does not know."""
 
 _RULED: Final = frozenset(
     {"extra_body", "extra_params", "max_tokens", "stream_options", *_REASONING, *_TOOLS, *_GUIDED, *_DROPPED}

@@ -80,7 +80,9 @@ def _built(request: Document) -> Built | Failure:
     if query is None or (isinstance(query, str) and not query.strip()):
         return errors.invalid("query is required for rerank", "query")
     notes: list[Note] = []
-    texts = _texts(request.get("documents"), notes)
+    if isinstance(request.get("documents"), str | Mapping):
+        notes.append(Note("documents", "converted", "one document became a list of one"))
+    texts = _texts(_listed(request), notes)
     if isinstance(texts, Failure):
         return texts
     given = parameters.merged(params, notes)
@@ -96,8 +98,15 @@ def _built(request: Document) -> Built | Failure:
     return Built({"model": model, "query": query, "documents": texts, **fields}, notes)
 
 
-def _texts(value: object, notes: list[Note]) -> list[object] | Failure:
-    given = () if value is None else documents.as_array(value)
+def _listed(request: Document) -> Sequence[object] | None:
+    """The documents; vLLM takes one that is in no list, too."""
+    value = request.get("documents")
+    if isinstance(value, str | Mapping):
+        return [value] if value else ()
+    return () if value is None else documents.as_array(value)
+
+
+def _texts(given: Sequence[object] | None, notes: list[Note]) -> list[object] | Failure:
     if given is None:
         return errors.invalid("documents must be an array", "documents")
     if not given:
@@ -149,7 +158,7 @@ def _read(request: Document, reply: ReplyLike) -> dict[str, object] | Failure:
     document = document_of(reply, "results")
     if isinstance(document, Failure):
         return document
-    candidates = documents.as_array(request.get("documents")) or ()
+    candidates = _listed(request) or ()
     asked = _asks_for_documents(request)
     results = _results(document, candidates if asked else None, len(candidates))
     if isinstance(results, str):

@@ -44,6 +44,8 @@ def shares(logprobs: object, thought: str, text: str, alone: bool) -> Shares:
         return NO_SHARES
     spelled = [_bytes(token) for token in tokens]
     begin = next((place for place, part in enumerate(spelled) if part), len(tokens))
+    if not all(_is_sound(token) for token in tokens[:begin]):
+        return Shares((), (), tokens)
     late, tokens, spelled = tokens[:begin], tokens[begin:], spelled[begin:]
     if not text or not all(_is_sound(token) for token in tokens):
         return Shares(late, (), tokens)

@@ -130,11 +130,11 @@ class EmbeddingRequest(TypedDict):
 
 
 class RerankRequest(TypedDict):
-    """A Bifrost rerank request: documents are text or ``{"text", "id", "meta"}``."""
+    """A Bifrost rerank request: documents, or one, are text or ``{"text", "id", "meta"}``."""
 
     model: str
     query: str
-    documents: Sequence[str | Document]
+    documents: str | Document | Sequence[str | Document]
     provider: NotRequired[str]
     params: NotRequired[Document]
     fallbacks: NotRequired[Sequence[object]]
@@ -160,3 +160,73 @@ class TranscriptionRequest(TypedDict):
     provider: NotRequired[str]
     params: NotRequired[Document]
     fallbacks: NotRequired[Sequence[object]]
+
+
+class SharedParameters(TypedDict, total=False):
+    """Parameters that are treated alike wherever they stand; all others go to the server as they are."""
+
+    extra_body: Document | None
+    stream_options: Document | None
+
+
+class ChatParameters(SharedParameters, total=False):
+    """The parameters of a chat that have a rule of their own (``parameters`` says which)."""
+
+    max_tokens: int | None
+    max_completion_tokens: int | None
+    reasoning: Document | None
+    reasoning_effort: str | None
+    reasoning_max_tokens: int | None
+    tools: Sequence[Document] | None
+    tool_choice: str | Document | None
+    parallel_tool_calls: bool | None
+    structured_outputs: Document | None
+    guided_json: object
+    guided_regex: str | None
+    guided_choice: Sequence[str] | None
+    guided_grammar: str | None
+
+
+class ResponsesParameters(ChatParameters, total=False):
+    """The parameters of a response that have a rule of their own (``response_parameters`` says which)."""
+
+    instructions: str | None
+    max_output_tokens: int | None
+    text: Document | None
+    include: Sequence[str] | None
+    truncation: str | None
+    background: bool | None
+    top_logprobs: int | None
+
+
+class TextCompletionParameters(SharedParameters, total=False):
+    """The parameters of a text completion that have a rule of their own."""
+
+    n: int | None
+    prompt_embeds: object
+    structured_outputs: Document | None
+
+
+class EmbeddingParameters(SharedParameters, total=False):
+    """The parameters of an embedding that decide how its vectors are read."""
+
+    encoding_format: Literal["float", "base64"] | None
+    embed_dtype: str | None
+    endianness: Literal["native", "big", "little"] | None
+    messages: Sequence[Document] | None
+
+
+class RerankParameters(SharedParameters, total=False):
+    """The parameters of a rerank that have a rule of their own; they may stand under ``params``, too."""
+
+    top_n: int | None
+    return_documents: bool | None
+
+
+class TranscriptionParameters(TypedDict, total=False):
+    """Fields of a form that have a rule of their own; all others go to the server as they are."""
+
+    language: str
+    prompt: str
+    response_format: Literal["json", "text", "srt", "vtt", "verbose_json"]
+    temperature: str

@@ -220,7 +220,8 @@ class _Pieces(AsyncIterator[Piece]):
 
     async def finish(self) -> None:
         """Read what is left, if it is little and comes soon, so that the connection can be used again."""
-        allowance = DRAIN_BYTES
+        # After a break there is nothing left, and aiohttp would raise RuntimeError.
+        allowance = 0 if self._cut else DRAIN_BYTES
         with suppress(aiohttp.ClientError, HttpProcessingError, OSError):
             async with asyncio.timeout(DRAIN_S):
                 while allowance > 0 and (wire := await self._answer.content.readany()):

@@ -11,6 +11,7 @@ from requests.cookies import extract_cookies_to_jar
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    InvalidHeader,
     NewConnectionError,
     ProtocolError,
     ReadTimeoutError,
@@ -33,7 +34,7 @@ from .base import (
     upload,
 )
 from .decoding import ContentDecoder, UndecodableError
-from .faults import broken_body, causes, phrase, timed_out, too_large, unsendable
+from .faults import NOT_HTTP, broken_body, causes, phrase, timed_out, too_large, unsendable
 
 _READ_BYTES: Final = 64 * 1024
 
@@ -224,5 +225,7 @@ def _no_head(error: Exception, clock: _Clock, limits: Timeouts) -> Cut:
         if any(isinstance(cause, ConnectTimeoutError) for cause in late):
             return timed_out("connect", limits.connect_s)
         return timed_out("sending", limits.connect_s)
+    if any(isinstance(cause, InvalidHeader) for cause in chain):  # two lengths, say
+        return Cut("read", NOT_HTTP)
     spoke = any(isinstance(cause, ProtocolError) for cause in chain)
     return Cut("read" if spoke else "connect", phrase(error))

@@ -13,6 +13,7 @@ after N answers, ``on=PATTERN`` confines it to recordings whose name fits
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,12 +21,16 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from .base import Cut, Piece, Reply
-from .faults import NO_ANSWER, REFUSED, RESET, timed_out
+from .decoding import ContentDecoder
+from .faults import ENDED_EARLY, NO_ANSWER, NOT_HTTP, REFUSED, RESET, timed_out
 from .playback import Playback, Step
 
 _MESSAGE: Final = "a scripted fault"
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _HEADER_VALUE: Final = re.compile(r"[!-~][ -~]*")
+_MOST_FIELDS: Final = 128  # of a head, beyond which it is not taken for HTTP
+_LARGEST_EVENT: Final = 64 * 1024 * 1024
+_EMPTY_EVENT: Final = b'data: {"filler":""}\n\n'
 
 
 class _Row(NamedTuple):
@@ -104,6 +109,12 @@ def _size(text: str) -> int:
     return size
 
 
+def _event_size(text: str) -> int:
+    if not len(_EMPTY_EVENT) <= (size := _count(text)) <= _LARGEST_EVENT:
+        raise ValueError(f"an event has from {len(_EMPTY_EVENT)} to {_LARGEST_EVENT} bytes here")
+    return size
+
+
 def _status(text: str) -> int:
     if not 400 <= (status := _count(text)) <= 599:
         raise ValueError("the status of an error is from 400 to 599")
@@ -151,6 +162,60 @@ def _headed(name: str) -> Callable[[Playback, str, float], Playback]:
     return work
 
 
+def _fields(playback: Playback, count: int, _idle_s: float) -> Playback:
+    named = {**playback.head.headers, **{f"x-filler-{number}": "1" for number in range(count)}}
+    if len(named) > _MOST_FIELDS:
+        return _unanswered(playback, Cut("read", NOT_HTTP))
+    return playback._replace(head=playback.head._replace(headers=named))
+
+
+def _large_event(playback: Playback, size: int, _idle_s: float) -> Playback:
+    filler = _EMPTY_EVENT.replace(b'""', b'"%b"' % (b"x" * (size - len(_EMPTY_EVENT))))
+    step = Step(playback.due_ms, Piece(filler, playback.head.elapsed_ms))
+    return playback._replace(steps=(step, *playback.steps))
+
+
+def _trailing(playback: Playback, text: str, _idle_s: float) -> Playback:
+    last = (
+        playback.steps[-1] if playback.steps else Step(playback.due_ms, Piece(b"", playback.head.elapsed_ms))
+    )
+    if last.piece.cut:
+        return playback
+    return playback._replace(
+        steps=(*playback.steps, last._replace(piece=last.piece._replace(data=text.encode())))
+    )
+
+
+def _length(playback: Playback, count: int, _idle_s: float) -> Playback:
+    playback = _headed("content-length")(playback, str(count), 0)
+    if count > len(playback.whole().body):
+        return _broken_off(playback, count, ENDED_EARLY)
+    return playback._replace(steps=_first(playback, count)[0])
+
+
+def _gzip(playback: Playback, count: int, _idle_s: float) -> Playback:
+    playback = _headed("content-encoding")(playback, "gzip", 0)
+    squeezer, decoder = zlib.compressobj(wbits=16 + zlib.MAX_WBITS), ContentDecoder("gzip")
+    squeezed = b"".join(
+        part
+        for step in playback.steps
+        for part in (squeezer.compress(step.piece.data), squeezer.flush(zlib.Z_SYNC_FLUSH))
+    )
+    if count >= len(squeezed):
+        return playback
+    size = len(decoder.feed(squeezed[:count]))
+    while data := decoder.take():
+        size += len(data)
+    return _broken_off(playback, size, ENDED_EARLY)
+
+
+def _broken_off(playback: Playback, count: int, why: str) -> Playback:
+    steps, last = _first(playback, count)
+    return playback._replace(
+        steps=(*steps, Step(last.due_ms, Piece(b"", last.piece.at_ms, Cut("read", why))))
+    )
+
+
 def _error_frame(playback: Playback, events: int, _idle_s: float) -> Playback:
     if "event-stream" not in playback.head.headers.get("content-type", ""):
         return playback
@@ -170,9 +235,7 @@ def _ending(playback: Playback, count: int, _idle_s: float) -> Playback:
 def _reset(playback: Playback, count: int, _idle_s: float) -> Playback:
     if count > len(playback.whole().body):
         return playback
-    steps, last = _first(playback, count)
-    broken = Piece(b"", last.piece.at_ms, Cut("read", RESET))
-    return playback._replace(steps=(*steps, Step(last.due_ms, broken)))
+    return _broken_off(playback, count, RESET)
 
 
 def _stall(playback: Playback, count: int, idle_s: float) -> Playback:
@@ -235,7 +298,12 @@ FAULTS: Final[Mapping[str, _Row]] = {
     "status": _Row(_status, _refused, spoils=True),
     "retry-after": _Row(_header, _headed("retry-after")),
     "content-type": _Row(_header, _headed("content-type")),
+    "headers": _Row(_count, _fields, spoils=True),
+    "large-event": _Row(_event_size, _large_event, spoils=True),
+    "trailing": _Row(_header, _trailing),
     "error-frame-after": _Row(_count, _error_frame, spoils=True),
+    "content-length": _Row(_count, _length, spoils=True),
+    "gzip-end-after": _Row(_count, _gzip, spoils=True),
     "end-after": _Row(_count, _ending, spoils=True),
     "reset-after": _Row(_count, _reset, spoils=True),
     "stall-after": _Row(_count, _stall, spoils=True),

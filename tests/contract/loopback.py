@@ -97,6 +97,11 @@ class Connection:
     def chunk(self, data: bytes) -> None:
         self.send(b"%x\r\n%b\r\n" % (len(data), data))
 
+    def pause(self, seconds: float) -> None:
+        """Send nothing for some time."""
+        if seconds:
+            self._idle.wait(seconds)
+
     def reset(self) -> None:
         """End the connection with RST in place of FIN."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

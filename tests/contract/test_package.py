@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.wheel import INDEPENDENT, PACKAGES, ROOT
+from tests.contract.wheel import INDEPENDENT, PACKAGES, ROOT, build
 
 
 @pytest.fixture
@@ -87,6 +87,12 @@ def test_the_wheel_holds_the_packages_the_gateway_and_the_recordings(wheel: Path
         "licenses/LICENSE",
         "top_level.txt",
     }
+
+
+def test_the_wheel_is_the_same_bytes_whenever_it_is_built(wheel: Path, tmp_path: Path) -> None:
+    again = build(tmp_path / "source", tmp_path / "wheel", modified_s=1_000_000_000)
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
 
 
 def test_installed_beside_another_package_named_translate_both_work(wheel: Path, tmp_path: Path) -> None:

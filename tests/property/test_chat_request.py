@@ -32,8 +32,8 @@ RULED = {
     "parallel_tool_calls", "structured_outputs", "extra_body", "extra_params", *OPENAI_ONLY, *GUIDED,
 }  # fmt: skip
 FOREIGN = {
-    "cache_control", "citations", "file_type", "defer_loading", "allowed_callers", "input_examples",
-    "eager_input_streaming", "annotations",
+    "cache_control", "citations", "file_type", "allowed_callers", "input_examples", "eager_input_streaming",
+    "annotations",
 }  # fmt: skip
 ANSWER = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
 

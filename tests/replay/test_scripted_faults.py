@@ -35,8 +35,14 @@ UNAVAILABLE = {"message": "a scripted fault", "type": "ServiceUnavailable", "par
 INTERNAL = {"message": "a scripted fault", "type": "InternalServerError", "param": None, "code": 500}
 ERROR_FRAME = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps({"error": INTERNAL}).encode()
 RESET = Cut("read", "connection reset")
+EARLY = Cut("read", "the body ended early")
+SQUEEZED = HEAD._replace(headers={**STREAM, "content-encoding": "gzip"})
 IDLE = Cut("timeout", "idle: no data for 60 s", "idle")
 JSON_TYPE = {"content-type": "application/json"}
+
+
+def longer(length: str) -> Reply:
+    return HEAD._replace(headers={**STREAM, "content-length": length})
 
 
 def refusal(status: int, kind: str) -> Piece:
@@ -71,6 +77,16 @@ WORKS: dict[str, tuple[Reply, list[Piece]]] = {
         Reply(200, {**STREAM, "content-type": "text/html; charset=x"}, b"", 5),
         PLAIN,
     ),
+    "headers=2": (HEAD._replace(headers={**STREAM, "x-filler-0": "1", "x-filler-1": "1"}), PLAIN),
+    "headers=127": (Reply(0, {}, b"", 5, Cut("read", "not an HTTP answer")), []),
+    "large-event=22": (HEAD, [Piece(b'data: {"filler":"x"}\n\n', 5), *PLAIN]),
+    "trailing=garbage": (HEAD, [*PLAIN, Piece(b"garbage", 30)]),
+    "content-length=6": (longer("6"), [PLAIN[0], Piece(b": ", 20)]),
+    "content-length=34": (longer("34"), PLAIN),
+    "content-length=35": (longer("35"), [*PLAIN, Piece(b"", 30, EARLY)]),
+    "gzip-end-after=0": (SQUEEZED, [Piece(b"", 5, EARLY)]),
+    "gzip-end-after=10": (SQUEEZED, [Piece(b"", 5, EARLY)]),
+    "gzip-end-after=1000": (SQUEEZED, PLAIN),
     "error-frame-after=0": (HEAD, [Piece(ERROR_FRAME, 5)]),
     "error-frame-after=2": (HEAD, [*PLAIN[:2], Piece(b"\r\n\r\n", 30), Piece(ERROR_FRAME, 30)]),
     "error-frame-after=3": (HEAD, PLAIN),
@@ -123,6 +139,10 @@ SENTENCES = {
     "nothing": ("", "there is no fault ''"),
     "no fault": ("times=1", "times=1: no fault is named"),
     "unknown": ("explode=1", "there is no fault 'explode', but no-connection, no-answer, status, "),
+    "an event that is no event": (
+        "large-event=1",
+        "large-event=1: an event has from 21 to 67108864 bytes here",
+    ),
     "twice": ("split=1,split=2", "split is given twice"),
     "a value that is missing": ("status", "status wants a value"),
     "a value too many": ("no-answer=1", "no-answer=1: no value is wanted, not '1'"),

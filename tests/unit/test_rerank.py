@@ -56,6 +56,28 @@ def test_what_is_more_than_text_is_sent_as_it_is() -> None:
     }
 
 
+@pytest.mark.parametrize("document", ["a", {"text": "a", "id": 7}])
+def test_one_document_need_not_be_in_a_list(document: object) -> None:
+    request: Document = {
+        "model": "org/m",
+        "query": "q",
+        "documents": document,
+        "params": {"return_documents": True},
+    }
+    plan = rerank.plan(request, CALL)
+    assert isinstance(plan, Plan)
+    assert plan.body is not None
+    assert json.loads(plan.body.data) == {"model": "org/m", "query": "q", "documents": ["a"]}
+    reply = Reply(200, {}, b'{"results":[{"index":0,"relevance_score":0.5}]}')
+    answer = rerank.parse(request, reply, 9, CALL)
+    assert not isinstance(answer, Failure)
+    shown = {"text": "a"} if document == "a" else document
+    assert answer["results"] == [{"index": 0, "relevance_score": 0.5, "document": shown}]
+    assert rerank.noted(request, CALL)[0] == Note(
+        "documents", "converted", "one document became a list of one"
+    )
+
+
 @pytest.mark.parametrize(
     ("flat", "message", "param"),
     [
@@ -64,7 +86,9 @@ def test_what_is_more_than_text_is_sent_as_it_is() -> None:
         ({"query": 5, "documents": ["a"]}, "query must be text", "query"),
         ({"query": "q"}, "documents are required for rerank", "documents"),
         ({"query": "q", "documents": []}, "documents are required for rerank", "documents"),
-        ({"query": "q", "documents": "a"}, "documents must be an array", "documents"),
+        ({"query": "q", "documents": 5}, "documents must be an array", "documents"),
+        ({"query": "q", "documents": ""}, "documents are required for rerank", "documents"),
+        ({"query": "q", "documents": " "}, "document text is required for rerank at index 0", "documents[0]"),
         (
             {"query": "q", "documents": ["a", " "]},
             "document text is required for rerank at index 1",

@@ -15,7 +15,7 @@ ANSWER = b'{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}'
 USER = {"role": "user", "content": "hi"}
 WEATHER = {"type": "function", "name": "get_weather", "description": "d", "parameters": {"b": 1, "a": 2}}
 CLOCK = {"type": "function", "name": "get_time", "parameters": None, "strict": False}
-NESTED_WEATHER = {
+NESTED_WEATHER: Mapping[str, Any] = {
     "type": "function",
     "function": {"name": "get_weather", "description": "d", "parameters": {"b": 1, "a": 2}},
 }
@@ -462,9 +462,15 @@ def test_input_with_notes(flat: Mapping[str, object], messages: object, notes: o
         ),
         pytest.param({"tools": [NESTED_WEATHER]}, {"tools": [NESTED_WEATHER]}, [], id="a tool in the form of a chat"),
         pytest.param(
-            {"tools": [{**WEATHER, "defer_loading": True}]},
+            {"tools": [{**WEATHER, "eager_input_streaming": True}]},
             {"tools": [NESTED_WEATHER]},
-            [("tools[0].function.defer_loading", "dropped", "not part of OpenAI's format")],
+            [("tools[0].function.eager_input_streaming", "dropped", "not part of OpenAI's format")],
+            id="a tool with something of another provider's",
+        ),
+        pytest.param(
+            {"tools": [{**WEATHER, "defer_loading": True}]},
+            {"tools": [{**NESTED_WEATHER, "function": {**NESTED_WEATHER["function"], "defer_loading": True}}]},
+            [],
             id="a tool that may be loaded later",
         ),
         pytest.param(

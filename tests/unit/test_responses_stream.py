@@ -445,7 +445,7 @@ def token(text: str) -> dict[str, object]:
     return {"token": text, "logprob": -0.5, "bytes": list(text.encode()), "top_logprobs": []}
 
 
-def with_tokens(delta: Mapping[str, object], *texts: str, finish: str | None = None) -> dict[str, object]:
+def with_tokens(delta: Mapping[str, object], *texts: str, finish: str | None = None) -> dict[str, Any]:
     choice = {
         "index": 0,
         "delta": delta,
@@ -492,6 +492,17 @@ def test_tokens_ride_with_their_text() -> None:
             }
         ]
     }
+
+
+def test_the_rest_of_a_letter_without_its_probability_has_no_place_beside_the_text() -> None:
+    late = with_tokens({}, "")
+    late["choices"][0]["logprobs"]["content"] = [{"token": "", "bytes": [], "top_logprobs": []}]
+    documents = events(OPENER, with_tokens({"content": "你"}, "你"), late, frame({}, "stop"), DONE)
+    assert documents[-1]["type"] == "response.completed"
+    whole = documents[-1]["response"]
+    assert whole["output"][0]["content"][0]["logprobs"] == [token("你")]
+    (choice,) = whole["extra_fields"]["chat_completion"]["choices"]
+    assert choice["logprobs"] == {"content": [{"token": "", "bytes": [], "top_logprobs": []}]}
 
 
 def test_what_has_no_place_in_a_response_adds_up() -> None:

@@ -166,6 +166,20 @@ ASK = Ask("vllm", "m")
         ),
         pytest.param([A, B], 3, by_key(a=REJECTED, b=NO_MODEL), "ab", NO_MODEL, id="401, then 404: the 404"),
         pytest.param([A, B], 3, by_key(a=NO_MODEL, b=REJECTED), "ab", NO_MODEL, id="404, then 401: the 404"),
+        pytest.param(
+            [A, key("b", "x")], 0, always(NO_MODEL), "a", NO_MODEL, id="the other key is for other models"
+        ),
+        pytest.param(
+            [A, key("b", "x")],
+            3,
+            always(NO_MODEL),
+            "a",
+            NO_MODEL,
+            id="the other key is for other models, within the budget",
+        ),
+        pytest.param(
+            [A, key("b", "x")], 0, always(REJECTED), "a", REJECTED, id="nor has it the key's own refusal"
+        ),
         pytest.param([A, B], 0, always(BLOCKED), "ab", BLOCKED, id="blocked everywhere"),
         pytest.param([A, B], 3, always(BLOCKED), "ab", BLOCKED, id="blocked everywhere, within the budget"),
         pytest.param(
