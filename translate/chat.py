@@ -9,6 +9,7 @@ from typing import Final
 from . import choices, documents, errors, messages, parameters
 from .chat_stream import ChatInterpreter
 from .chunks import generated
+from .conversation import Once
 from .exchange import Built, answered, ledger, opened, planned, sent
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
@@ -29,7 +30,11 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send; a failure names the place in the request that is at fault."""
-    return planned(_built(request, call), PATH, request, call)
+    return _planned(_built(request, call), request, call)
+
+
+def _planned(built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
+    return planned(built, PATH, request, call)
 
 
 def noted(request: Document, call: Call) -> Sequence[Note]:
@@ -39,7 +44,12 @@ def noted(request: Document, call: Call) -> Sequence[Note]:
 
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
     """The answer in Bifrost's form; ``spent_ms`` is the time of all attempts."""
-    built = _built(request, call)
+    return _parsed(_built(request, call), request, reply, spent_ms, call)
+
+
+def _parsed(
+    built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
+) -> Document | Failure:
     notes = ledger(built)
     outcome = _read(request, reply, notes)
     return answered(outcome, built, notes, request, reply, spent_ms, call)
@@ -68,6 +78,9 @@ def _built(request: Document, call: Call) -> Built | Failure:
     if isinstance(fields, Failure):
         return fields
     return Built({"model": model, "messages": history, **fields}, notes)
+
+
+ONCE: Final = Once(_built, _planned, _parsed)
 
 
 def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, object] | Failure:

@@ -2,8 +2,9 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
+from .exchange import Built
 from .fold import Fold
 from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
 from .types import Document
@@ -35,6 +36,28 @@ class TakeNotes(Protocol):
     def __call__(self, request: Document, call: Call, /) -> Sequence[Note]: ...
 
 
+class Build(Protocol):
+    def __call__(self, request: Document, call: Call, /) -> Built | Failure: ...
+
+
+class PlanBuilt(Protocol):
+    def __call__(self, built: Built | Failure, request: Document, call: Call, /) -> Plan | Failure: ...
+
+
+class ParseBuilt(Protocol):
+    def __call__(
+        self, built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call, /
+    ) -> Document | Failure: ...
+
+
+class Once(NamedTuple):
+    """``plan`` and ``parse`` of an operation for who keeps what was built of the request in between."""
+
+    build: Build
+    plan: PlanBuilt
+    parse: ParseBuilt
+
+
 def nothing(request: Document, call: Call) -> Sequence[Note]:
     """The ledger of an operation that changes nothing."""
     return ()
@@ -51,7 +74,8 @@ class Operation:
 
     ``follow_up`` says what to send after a reply that does not answer the
     question; ``fold`` is there for streamed operations; ``noted`` is what
-    ``plan`` did to a request.
+    ``plan`` did to a request. ``once`` does the same as ``plan`` and ``parse``,
+    where building a request twice would cost.
     """
 
     from_flat: FromFlat
@@ -60,6 +84,7 @@ class Operation:
     follow_up: FollowUp = never
     fold: MakeFold | None = None
     noted: TakeNotes = nothing
+    once: Once | None = None
 
 
 def converse(
@@ -70,7 +95,9 @@ def converse(
     Latencies add up. There are two attempts at most; when neither reply answers
     the question, the first one counts.
     """
-    plan = operation.plan(request, call)
+    once = operation.once or _anew(operation)
+    built = once.build(request, call)
+    plan = once.plan(built, request, call)
     if isinstance(plan, Failure):
         return plan
     reply = yield plan
@@ -81,4 +108,16 @@ def converse(
         spent_ms += later.elapsed_ms
         if operation.follow_up(second, later, call) is None:
             reply = later
-    return operation.parse(request, reply, spent_ms, call)
+    return once.parse(built, request, reply, spent_ms, call)
+
+
+def _anew(operation: Operation) -> Once:
+    """Functions that keep nothing."""
+    return Once(
+        lambda request, call: _NOTHING,
+        lambda built, request, call: operation.plan(request, call),
+        lambda built, request, reply, spent_ms, call: operation.parse(request, reply, spent_ms, call),
+    )
+
+
+_NOTHING: Final = Built({}, [])

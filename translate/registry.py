@@ -9,7 +9,7 @@ from .types import RequestType
 
 OPERATIONS: Final[Mapping[RequestType, Operation]] = {
     "list_models": Operation(models.from_flat, models.plan, models.parse),
-    "chat_completion": Operation(chat.from_flat, chat.plan, chat.parse, noted=chat.noted),
+    "chat_completion": Operation(chat.from_flat, chat.plan, chat.parse, noted=chat.noted, once=chat.ONCE),
     "chat_completion_stream": Operation(
         chat.from_flat, chat.plan, chat.parse, fold=chat.fold, noted=chat.noted
     ),
