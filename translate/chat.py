@@ -54,11 +54,11 @@ def fold(request: Document, head: HeadLike, call: Call) -> Fold:
 
 
 def _built(request: Document, call: Call) -> Built | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes)
     if isinstance(head, Failure):
         return head
     model, params = head
-    notes: list[Note] = []
     history = messages.history(request.get("input"), notes)
     if isinstance(history, Failure):
         return history

@@ -53,11 +53,11 @@ def fold(request: Document, head: HeadLike, call: Call) -> Fold:
 
 
 def _built(request: Document, call: Call) -> Built | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes)
     if isinstance(head, Failure):
         return head
     model, params = head
-    notes: list[Note] = []
     streaming = call.request_type == "text_completion_stream"
     fields = parameters.completion_fields(params, streaming, call.structured_outputs, notes)
     if isinstance(fields, Failure):

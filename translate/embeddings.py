@@ -51,11 +51,11 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 
 
 def _built(request: Document, call: Call) -> Built | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes)
     if isinstance(head, Failure):
         return head
     model, params = head
-    notes: list[Note] = []
     given = parameters.merged(params, notes)
     if isinstance(given, Failure):
         return given

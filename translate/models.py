@@ -6,21 +6,29 @@ from typing import Final
 from . import documents, errors
 from .choices import plain_fields
 from .envelope import PROVIDER, extra_fields, raw_json
-from .plan import Call, Failure, Plan, ReplyLike
+from .plan import Call, Failure, Note, Plan, ReplyLike
 from .replies import value_of
 from .types import Document
 
 PATH: Final = "/v1/models"
 
+_ADDRESS: Final = frozenset({"provider", "model", "fallbacks"})
+_NO_PARAMETERS: Final = "the server lists all models, and takes no parameters"
+
 
 def from_flat(flat: Document) -> Document | Failure:
-    """The request that a query means; it has no fields of its own yet."""
+    """The request that a query means; it has no fields of its own."""
     return {"provider": PROVIDER, **flat}
 
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send: one GET, whatever the request."""
     return Plan("GET", PATH if call.path is None else call.path)
+
+
+def noted(request: Document, call: Call) -> Sequence[Note]:
+    """What planning does to the request: a list of models has no parameters."""
+    return [Note(name, "dropped", _NO_PARAMETERS) for name in request if name not in _ADDRESS]
 
 
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
@@ -30,7 +38,8 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     if isinstance(rows, Failure):
         return errors.stamp(rows, call, "", latency=spent_ms, **raw)
     data = [_row(row) for row in rows if isinstance(row, Mapping)]
-    return {"data": data, "extra_fields": {**extra_fields(call, "", spent_ms), **raw}}
+    about = extra_fields(call, "", spent_ms, notes=noted(request, call))
+    return {"data": data, "extra_fields": {**about, **raw}}
 
 
 def _rows(reply: ReplyLike) -> Sequence[object] | Failure:

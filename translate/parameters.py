@@ -142,9 +142,7 @@ def merged(params: Document, notes: list[Note]) -> Fields | Failure:
             if name == "extra_body":
                 bodies.append(value)
             elif name in given and not _unsayable(value):
-                if not isinstance(value, Mapping):
-                    notes.append(Note(name, "dropped", "extra_params sets it as well"))
-                given[name] = _overlaid(given[name], value)
+                given[name] = _overlaid(given[name], value, name, notes)
             else:
                 _put(given, name, value, notes)
     for body in bodies:
@@ -185,12 +183,14 @@ def _flatten(body: object, given: Fields, notes: list[Note]) -> Failure | None:
     return None
 
 
-def _overlaid(below: object, above: object, depth: int = 0) -> object:
+def _overlaid(below: object, above: object, place: str, notes: list[Note], depth: int = 0) -> object:
     if not isinstance(below, Mapping) or not isinstance(above, Mapping) or depth > _DEEPEST_OVERLAY:
+        notes.append(Note(place, "dropped", "extra_params sets it as well"))
         return above
     both: dict[str, object] = dict(below)
     for name, value in above.items():
-        both[name] = _overlaid(both[name], value, depth + 1) if name in both else value
+        inner = f"{place}.{name}"
+        both[name] = _overlaid(both[name], value, inner, notes, depth + 1) if name in both else value
     return both
 
 
@@ -244,11 +244,11 @@ def _effort(given: Fields, notes: list[Note]) -> object | Failure:
     if nested.get("effort") is not None:
         notes.append(Note("reasoning.effort", "renamed", "reasoning_effort"))
     notes.extend(
-        Note(f"reasoning.{member}", "dropped", _OPENAI_ONLY)
-        for member in nested
-        if member not in {"effort", "max_tokens"} and nested[member] is not None
+        Note(f"reasoning.{member}", "dropped", "null" if value is None else _OPENAI_ONLY)
+        for member, value in nested.items()
+        if member not in {"effort", "max_tokens"} or value is None
     )
-    if "reasoning" in given and all(value is None for value in nested.values()):
+    if "reasoning" in given and not nested:
         notes.append(Note("reasoning", "dropped", "empty"))
     if "reasoning_display" in given:
         notes.append(Note("reasoning_display", "dropped", _OPENAI_ONLY))

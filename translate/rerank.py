@@ -16,6 +16,7 @@ from .types import Document
 PATHS: Final = ("/v1/rerank", "/rerank")
 
 _INPUTS: Final[Mapping[str, str]] = {"query": "query", "documents": "documents"}
+_MEMBERS: Final = frozenset(_INPUTS)
 _MISSING_ROUTE: Final = frozenset({404, 405, 501})
 
 
@@ -70,7 +71,8 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 
 
 def _built(request: Document) -> Built | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes, _MEMBERS)
     if isinstance(head, Failure):
         return head
     model, params = head
@@ -79,7 +81,6 @@ def _built(request: Document) -> Built | Failure:
         return errors.invalid("query must be text", "query")
     if query is None or (isinstance(query, str) and not query.strip()):
         return errors.invalid("query is required for rerank", "query")
-    notes: list[Note] = []
     texts = _texts(request.get("documents"), notes)
     if isinstance(texts, Failure):
         return texts
