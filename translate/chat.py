@@ -73,13 +73,13 @@ def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, o
     document = document_of(reply, "choices")
     if isinstance(document, Failure):
         return document
-    said = choices.listed(document)
+    said = choices.listed(document, notes)
     if isinstance(said, Failure):
         return said
     for index, source in enumerate(said):
         if _message_of(source) is None:
             return errors.unreadable(f"choices[{index}].message is missing")
-    answer = choices.answer(document, "chat.completion", request_model(request))
+    answer = choices.answer(document, "chat.completion", request_model(request), notes)
     answer["choices"] = [
         _choice(source, index, document.get("id"), notes) for index, source in enumerate(said)
     ]
@@ -87,7 +87,7 @@ def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, o
 
 
 def _choice(source: Document, position: int, reply_id: object, notes: list[Note]) -> dict[str, object]:
-    index = choices.index(source, position)
+    index = choices.numbered(source, position, notes)
     place = f"choices[{index}]"
     said = _message_of(source) or {}
     message = choices.message(said, choices.id_stem(reply_id, index), f"{place}.message", notes)

@@ -84,5 +84,7 @@ def answered(
     model = request_model(request)
     if isinstance(outcome, Failure):
         return errors.stamp(outcome, call, model, latency=spent_ms, **raw)
+    if "extra_fields" in outcome:
+        notes.append(Note("extra_fields", "dropped", "the answer has its own"))
     outcome["extra_fields"] = {**extra_fields(call, model, spent_ms, notes=notes), **raw}
     return outcome

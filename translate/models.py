@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from . import documents, errors
-from .choices import plain_fields
+from .choices import not_an_object, plain_fields
 from .envelope import PROVIDER, extra_fields, raw_json
 from .plan import Call, Failure, Note, Plan, ReplyLike
 from .replies import value_of
@@ -33,28 +33,36 @@ def noted(request: Document, call: Call) -> Sequence[Note]:
 
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
     """The server's models under their ``vllm/`` names, all their fields kept."""
-    rows = _rows(reply)
+    notes = [*noted(request, call)]
+    read = _rows(reply)
     raw = {"raw_response": raw_json(reply.body)} if call.raw_response and reply.body else {}
-    if isinstance(rows, Failure):
-        return errors.stamp(rows, call, "", latency=spent_ms, **raw)
-    data = [_row(row) for row in rows if isinstance(row, Mapping)]
-    about = extra_fields(call, "", spent_ms, notes=noted(request, call))
-    return {"data": data, "extra_fields": {**about, **raw}}
+    if isinstance(read, Failure):
+        return errors.stamp(read, call, "", latency=spent_ms, **raw)
+    rows, others = read
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            notes.append(not_an_object(f"data[{number}]"))
+    data = [_row(row, notes) for row in rows if isinstance(row, Mapping)]
+    about = extra_fields(call, "", spent_ms, notes=notes)
+    return {**others, "data": data, "extra_fields": {**about, **raw}}
 
 
-def _rows(reply: ReplyLike) -> Sequence[object] | Failure:
+def _rows(reply: ReplyLike) -> tuple[Sequence[object], dict[str, object]] | Failure:
+    """The models, and what is said beside them."""
     value = value_of(reply, "data")
     if isinstance(value, Failure):
         return value
-    rows = documents.as_array(value.get("data") if isinstance(value, Mapping) else value)
-    return errors.unreadable("data is missing") if rows is None else rows
+    beside = value if isinstance(value, Mapping) else {"data": value}
+    rows = documents.as_array(beside.get("data"))
+    return errors.unreadable("data is missing") if rows is None else (rows, plain_fields(beside, ("data",)))
 
 
-def _row(row: Document) -> dict[str, object]:
+def _row(row: Document, notes: list[Note]) -> dict[str, object]:
     out = plain_fields(row, ())
     name = documents.as_text(out.get("id"))
     if name is not None:
         out["id"] = f"{PROVIDER}/{name}"
+        notes.append(Note("data[].id", "converted", "the name of the provider stands before it"))
     length = documents.as_integer(row.get("max_model_len"))
     if length is not None:
         out.setdefault("context_length", length)

@@ -250,7 +250,7 @@ def _read(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     if isinstance(duration, str) and _NUMBER.fullmatch(duration):  # vLLM before 0.32
         answer["duration"] = documents.decode(duration.encode())
         notes.append(Note("duration", "converted", "text became a number"))
-    if (usage := choices.usage(document.get("usage"))) is not None:
+    if (usage := choices.usage(document.get("usage"), notes)) is not None:
         answer["usage"] = usage
     about = extra_fields(call, request_model(request), spent_ms, notes=notes)
     answer["extra_fields"] = {**about, **_raw(reply, call)}

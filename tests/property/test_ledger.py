@@ -8,6 +8,7 @@ for any number.
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -28,6 +29,7 @@ from translate import OPERATIONS, documents
 from translate.explanation import explained
 from translate.plan import Call, Failure, Note, Plan
 from translate.types import RequestType
+from transports.base import Reply
 
 Path = tuple[str | int, ...]
 
@@ -317,3 +319,99 @@ def test_the_plan_and_the_notes_account_for_every_piece_of_a_request(
 ) -> None:
     asked = data.draw(REQUESTS[plain(operation)])
     assert unaccounted(operation, asked) == []
+
+
+# -- what is answered ------------------------------------------------------------------------------
+
+ASKED: Final[Mapping[str, object]] = {
+    "provider": "vllm", "model": "m", "input": [{"role": "user", "content": "hi"}], "query": "q",
+    "documents": ["a", "b", "c", "d", "e", "f"],
+}  # fmt: skip
+REPLIES: Mapping[RequestType, SearchStrategy[bytes]] = {
+    "chat_completion": some.bodies(),
+    **{kind.operations[0]: kind.bodies for kind in operations.KINDS},
+    "transcription": transcripts.bodies(),
+    "list_models": some.bodies_of(
+        st.lists(
+            st.fixed_dictionaries(
+                {"id": some.texts}, optional={"max_model_len": some.integers, "x_vendor": some.json_values}
+            )
+        ).map(lambda rows: {"object": "list", "data": rows, "x_vendor": 1})
+    ),
+}
+
+
+def request_for(operation: RequestType) -> Mapping[str, object]:
+    """A request to which an answer may come."""
+    if operation == "transcription":
+        return {**ASKED, "input": {"file": b"RIFF", "filename": "a.wav"}}
+    return {**ASKED, "input": "hi"} if operation != "chat_completion" else ASKED
+
+
+def says_nothing(value: object) -> bool:
+    """Null, what is empty, and what JSON has no spelling for: servers fill the places of what they do not have."""
+    return value is None or value in ("", [], {}) or (isinstance(value, float) and not math.isfinite(value))
+
+
+def alike(there: object, value: object) -> bool:
+    """The same; but a count may have become an integer."""
+    return same(there, value) or (isinstance(value, float) and there == value and not isinstance(there, bool))
+
+
+def kept_rows(rows: object, params: Sequence[str], name: str) -> list[int | None]:
+    """For each row of a reply its place in the answer, ``None`` for those left out with a note."""
+    out: list[int | None] = []
+    for number in range(len(rows) if isinstance(rows, list) else 0):
+        gone = f"{name}[{number}]" in params
+        out.append(None if gone else sum(place is not None for place in out))
+    return out
+
+
+def in_answer(operation: str, said: Any, answer: Any, path: Path, params: Sequence[str]) -> Path:
+    """Where in the answer to look for a piece of the reply; rows are sorted, and those left out leave no gap."""
+    for depth, name in enumerate(path[:-1]):
+        number = path[depth + 1]
+        if not isinstance(name, str) or not isinstance(number, int):
+            continue
+        rows = found(said, path[: depth + 1])
+        if name == "results" and isinstance(rows, list):
+            wanted = rows[number]["index"]
+            places = [at for at, row in enumerate(answer["results"]) if row["index"] == wanted]
+            path = (*path[: depth + 1], *places, *path[depth + 2 :])
+        elif operation == "embedding" and name == "data" and depth == 0 and isinstance(rows, list):
+            given = [row.get("index", at) if isinstance(row, dict) else at for at, row in enumerate(rows)]
+            if all(type(each) is int for each in given):
+                place = sorted(range(len(rows)), key=lambda at: given[at]).index(number)
+                path = (name, place, *path[depth + 2 :])
+        elif name in {"choices", "tool_calls", "data"}:
+            kept = kept_rows(rows, params, written(path[: depth + 1]))
+            if (place := kept[number]) is not None:
+                path = (*path[: depth + 1], place, *path[depth + 2 :])
+    return tuple("message" if step == "delta" else step for step in path)
+
+
+def unnoticed(operation: RequestType, body: bytes) -> list[str]:
+    """The pieces of a reply that are neither in the answer nor in its ledger."""
+    request = request_for(operation)
+    answer = OPERATIONS[operation].parse(request, Reply(200, {}, body), 0, Call(operation))
+    said = documents.decode(body)
+    if isinstance(answer, Failure) or not isinstance(said, dict):
+        return []
+    told = wire(answer)
+    params = [note["param"] for note in told["extra_fields"].get("translation_notes", [])]
+    said = json.loads(body, strict=False)
+    return [
+        written(path)
+        for path, value in leaves(said)
+        if not says_nothing(value)
+        and not any(names(param, path) for param in params)
+        and not alike(found(told, in_answer(operation, said, told, path, params)), value)
+    ]
+
+
+@pytest.mark.parametrize("operation", sorted(REPLIES))
+@given(st.data())
+def test_the_answer_and_its_notes_account_for_every_piece_of_a_reply(
+    operation: RequestType, data: DataObject
+) -> None:
+    assert unnoticed(operation, data.draw(REPLIES[operation])) == []

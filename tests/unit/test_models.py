@@ -18,12 +18,19 @@ EXTRA = {
 }
 
 
+PREFIXED = {
+    "param": "data[].id",
+    "action": "converted",
+    "detail": "the name of the provider stands before it",
+}
+
+
 def test_the_plan_is_one_get() -> None:
     assert models.plan({"provider": "vllm"}, CALL) == ("GET", "/v1/models", None)
 
 
 @pytest.mark.parametrize(
-    ("body", "rows"),
+    ("body", "rows", "others", "notes"),
     [
         pytest.param(
             b'{"object":"list","data":[{"id":"org/m","object":"model","created":1,"owned_by":"vllm","root":"m",'
@@ -40,19 +47,29 @@ def test_the_plan_is_one_get() -> None:
                     "context_length": 1024,
                 }
             ],
+            {"object": "list"},
+            [PREFIXED],
             id="vLLM's list",
         ),
         pytest.param(
             b'{"data":[{"id":"lora_1","root":"/loras/1","parent":"org/m","max_model_len":null}]}',
             [{"id": "vllm/lora_1", "root": "/loras/1", "parent": "org/m"}],
+            {},
+            [PREFIXED],
             id="an adapter",
         ),
-        pytest.param(b'[{"id":"a"},5]', [{"id": "vllm/a"}], id="a bare array"),
+        pytest.param(
+            b'[{"id":"a"},5]',
+            [{"id": "vllm/a"}],
+            {},
+            [{"param": "data[1]", "action": "dropped", "detail": "not an object"}, PREFIXED],
+            id="a bare array",
+        ),
     ],
 )
-def test_rows(body: bytes, rows: object) -> None:
+def test_rows(body: bytes, rows: object, others: dict[str, object], notes: object) -> None:
     outcome = models.parse({"provider": "vllm"}, Reply(200, JSON, body, 3), 3, CALL)
-    assert outcome == {"data": rows, "extra_fields": EXTRA}
+    assert outcome == {**others, "data": rows, "extra_fields": {**EXTRA, "translation_notes": notes}}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from transports.base import Reply
 
 CALL = Call("responses")
 STREAMED = Call("responses_stream")
-ANSWER = b'{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}'
+ANSWER = b'{"choices":[{"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
 USER = {"role": "user", "content": "hi"}
 WEATHER = {"type": "function", "name": "get_weather", "description": "d", "parameters": {"b": 1, "a": 2}}
 CLOCK = {"type": "function", "name": "get_time", "parameters": None, "strict": False}
