@@ -63,7 +63,7 @@ def _built(request: Document, call: Call) -> Built | Failure:
     if isinstance(history, Failure):
         return history
     streaming = call.request_type in STREAMS
-    fields = parameters.chat_fields(params, streaming, call.structured_outputs, notes)
+    fields = parameters.chat_fields(params, streaming, call, notes)
     if isinstance(fields, Failure):
         return fields
     return Built({"model": model, "messages": history, **fields}, notes)

@@ -60,7 +60,7 @@ def _built(request: Document, call: Call) -> Built | Failure:
         return head
     model, params = head
     streaming = call.request_type == "text_completion_stream"
-    fields = parameters.completion_fields(params, streaming, call.structured_outputs, notes)
+    fields = parameters.completion_fields(params, streaming, call, notes)
     if isinstance(fields, Failure):
         return fields
     prompt = request.get("input")
