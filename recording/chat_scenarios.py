@@ -515,6 +515,7 @@ REFUSALS: Final = (
     Scenario("wrong_method", Plan("GET", PATH), refused("Method Not Allowed", 405), PLAIN),
 )
 
+
 def remembering(**thought: object) -> ToServer:
     """The model says one token; how many it was given tells whether its earlier thought was read."""
     earlier = {"role": "assistant", "content": "It is Paris.", **thought}

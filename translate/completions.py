@@ -105,9 +105,7 @@ def _choice(source: Document, position: int, notes: list[Note]) -> dict[str, obj
     return {
         "index": index,
         **({} if text is None else {"text": text}),
-        "finish_reason": choices.finish_reason(
-            source.get("finish_reason"), True, f"choices[{index}]", notes
-        ),
+        "finish_reason": choices.finish_reason(source.get("finish_reason"), True, f"choices[{index}]", notes),
         "logprobs": source.get("logprobs"),
         **choices.plain_fields(source, ("index", "text", "finish_reason", "logprobs")),
     }

@@ -205,7 +205,9 @@ def _results(
         if name == "score":
             notes.append(Note("results[].score", "renamed", "relevance_score"))
         if row.get("document") is not None:
-            notes.append(Note("results[].document", "dropped", "return_documents gives back the caller's own"))
+            notes.append(
+                Note("results[].document", "dropped", "return_documents gives back the caller's own")
+            )
         originals = documents.as_array(returned)
         if originals is not None:
             original = originals[index]

@@ -100,7 +100,12 @@ def _bridged(request: Document) -> _Bridged | Failure:
     if isinstance(fields, Failure):
         return fields
     # As extra_params they are taken by their names alone.
-    asked = {"provider": request.get("provider"), "model": model, "input": messages, "params": {"extra_params": fields}}
+    asked = {
+        "provider": request.get("provider"),
+        "model": model,
+        "input": messages,
+        "params": {"extra_params": fields},
+    }
     return _Bridged(asked, notes, echo(given, instructions))
 
 

@@ -9,8 +9,9 @@ of them, nothing is known, and requests stay in the form that is safe anywhere.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, Literal, NamedTuple
+
+from . import documents
 
 Value = str | tuple[str, ...]
 
@@ -21,6 +22,9 @@ class Cell(NamedTuple):
     value: Value
     proof: tuple[str, ...]
 
+
+PATH: Final = "/version"
+"""Where a server says which it is."""
 
 TRAITS: Final[Mapping[str, str]] = {
     "structured_outputs": "what it calls the constraints of an answer; other names are overlooked",
@@ -135,9 +139,17 @@ def cell(version: str, trait: str) -> Value | None:
     return below[-1] if below and above and below[-1] == above[0] else None
 
 
-@lru_cache(64)
+def told(body: bytes) -> str:
+    """The version in the answer to ``GET /version``; empty when there is none."""
+    document = documents.decode(body)
+    version = document.get("version") if isinstance(document, Mapping) else None
+    return version if isinstance(version, str) and numbers(version) is not None else ""
+
+
 def server(version: str) -> Server:
     """What the table says of a version; of ``""`` it says nothing."""
+    if not version:
+        return UNKNOWN
     names, efforts = cell(version, "structured_outputs"), cell(version, "efforts")
     return Server(
         version,

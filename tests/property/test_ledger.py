@@ -87,9 +87,7 @@ def names(param: str, path: Path) -> bool:
     """Whether a note about ``param`` is about this place, or about something that it is part of."""
     exact = written(path)
     anywhere = re.sub(r"\[[0-9]+\]", "[]", exact)
-    return any(
-        place == param or place.startswith((f"{param}.", f"{param}[")) for place in (exact, anywhere)
-    )
+    return any(place == param or place.startswith((f"{param}.", f"{param}[")) for place in (exact, anywhere))
 
 
 class Account:
@@ -248,7 +246,9 @@ def bifrost_or_flat(
     params = {**params, **twice}
     if draw(st.booleans()):
         return {**strange, **request, **({"params": params} if params else {})}
-    flat = {inputs.get(name, name): value for name, value in request.items() if name not in {"params", "provider"}}
+    flat = {
+        inputs.get(name, name): value for name, value in request.items() if name not in {"params", "provider"}
+    }
     return {**strange, **{name: value for name, value in params.items() if name not in flat}, **flat}
 
 

@@ -233,7 +233,11 @@ def test_calls_without_id_or_type_get_them() -> None:
                 "detail": "a value became its JSON text",
             },
             *(
-                {"param": f"choices[0].message.tool_calls[{index}].{name}", "action": "defaulted", "detail": detail}
+                {
+                    "param": f"choices[0].message.tool_calls[{index}].{name}",
+                    "action": "defaulted",
+                    "detail": detail,
+                }
                 for index in (0, 1)
                 for name, detail in (("id", "the server sent none"), ("type", "function"))
             ),

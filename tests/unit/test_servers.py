@@ -76,7 +76,9 @@ OLD = Server("0.16.0", "native", ("low", "medium", "high"))
     ("effort", "nearest"),
     [("none", "low"), ("minimal", "low"), ("xhigh", "high"), ("max", "high")],
 )
-def test_an_effort_that_a_server_refuses_becomes_the_nearest_that_it_accepts(effort: str, nearest: str) -> None:
+def test_an_effort_that_a_server_refuses_becomes_the_nearest_that_it_accepts(
+    effort: str, nearest: str
+) -> None:
     note = ("reasoning_effort", "converted", f"{nearest}, which vLLM 0.16.0 accepts, as it does not {effort}")
     assert planned(OLD, reasoning_effort=effort) == ({"reasoning_effort": nearest}, [note])
 
@@ -105,7 +107,10 @@ def test_an_estimated_effort_is_one_that_the_server_accepts() -> None:
 
 
 def test_a_server_that_reads_the_older_names_gets_them() -> None:
-    given = {"structured_outputs": {**CHOICE, "json": {"b": 1}, "whitespace_pattern": " "}, "guided_json": {"a": 1}}
+    given = {
+        "structured_outputs": {**CHOICE, "json": {"b": 1}, "whitespace_pattern": " "},
+        "guided_json": {"a": 1},
+    }
     assert planned(Server("0.10.2", "legacy"), temperature=0, **given) == (
         {
             "temperature": 0,
