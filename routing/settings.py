@@ -109,8 +109,8 @@ class Key:
             Matching(
                 r"auto|v?[0-9]{1,9}\.[0-9]{1,9}(?:[.a-z+-].*)?", 'a version such as "0.16.0", or "auto"'
             ),
-            'The version of vLLM, such as "0.16.0", so that requests are written as it reads them; "auto": as '
-            "the server says on /version. Unless given, requests are written as any version reads them "
+            'The version of vLLM, such as "0.16.0", so that requests are written as it reads them; "auto": '
+            "as the server says on /version. Unless given, requests are written as any version reads them "
             "(not in Bifrost).",
         ),
     ] = ""

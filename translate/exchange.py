@@ -13,7 +13,6 @@ from .flat import request_model
 from .plan import Body, Call, Failure, Note, Plan, ReplyLike
 from .types import Document
 
-
 _INPUT: Final = frozenset({"input"})
 _MEMBERS: Final = frozenset({"provider", "model", "params", "fallbacks"})
 

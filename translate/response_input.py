@@ -269,7 +269,7 @@ def _call_id(item: Document, place: str, notes: list[Note]) -> object | Failure:
 def _others(
     source: Document, handled: Collection[str], gone: Collection[str], place: str, notes: list[Note]
 ) -> Message:
-    """What goes along as it is. Notes, one for all items, tell of what does not: what is ``gone``, and nulls."""
+    """What goes along as it is. Notes tell of what does not, ``gone`` and nulls, one note for all items."""
     out: Message = {}
     for name, value in source.items():
         if name in handled:

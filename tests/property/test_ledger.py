@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, DrawFn, SearchStrategy
 
@@ -26,7 +26,6 @@ from tests.property.judgement import same, wire
 from tests.property.test_responses import requests as responses_requests
 from tests.property.test_transcription_request import means
 from translate import OPERATIONS, documents
-from translate.explanation import explained
 from translate.plan import Call, Failure, Note, Plan
 from translate.types import RequestType
 from transports.base import Reply
@@ -71,12 +70,12 @@ def written(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def found(document: object, path: Path) -> object:
+def found(document: Any, path: Path) -> Any:
     """What is at a place; ``...`` when nothing is."""
     for step in path:
-        if isinstance(step, int) and isinstance(document, list) and step < len(document):
-            document = document[step]
-        elif isinstance(step, str) and isinstance(document, dict) and step in document:
+        if (isinstance(step, int) and isinstance(document, list) and step < len(document)) or (
+            isinstance(step, str) and isinstance(document, dict) and step in document
+        ):
             document = document[step]
         else:
             return ...

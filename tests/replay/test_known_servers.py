@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from transports import Recording, Recordings
 from translate.servers import TABLE, TRAITS, Value
+from transports import Recording, Recordings
 
 CASSETTES = Path(__file__).parents[2] / "cassettes"
 CELLS = [(version, trait) for version, row in TABLE.items() for trait in row]
