@@ -1,4 +1,4 @@
-"""The same question to several versions of vLLM: what clients get is the same, but for what has a reason here.
+"""The same question to several versions of vLLM: clients get the same answer, but for what has a reason here.
 
 Run ``python -m comparison.versions --page docs/versions.md`` to write the tables anew.
 """
@@ -104,7 +104,7 @@ REASONS: Final = (
         ("$.choices[].message.tool_calls[].function.arguments", "$.choices[].calls[][]"),
     ),
     Reason(
-        "in a stream, white space after a call stands in its arguments, where JSON allows it",
+        "in a stream, it sends the white space after a call, as arguments, where JSON allows it, and as text",
         ("0.16.0",),
         ("chat_completion_stream/one_call", "chat_completion_stream/two_calls"),
         ("$.choices[].calls[][]", "$.choices[].content"),
@@ -146,14 +146,16 @@ def compared(recordings: Iterable[transports.Recording]) -> list[Compared]:
     out: list[Compared] = []
     for question, answers in sorted(asked.items()):
         newest = answers.pop(NEWEST, None)
-        for version, recording in sorted(
-            answers.items(), key=lambda each: translate.servers.numbers(each[0])
-        ):
+        for version, recording in sorted(answers.items(), key=lambda each: _order(each[0])):
             if newest is not None and _request(recording) == _request(newest):
                 found = differences(normalised(newest), normalised(recording), 100)
                 places = (_NUMBER.sub("[]", difference.path) for difference in found)
                 out.append(Compared(question, version, tuple(dict.fromkeys(places))))
     return out
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return translate.servers.numbers(version) or ()
 
 
 def _request(recording: transports.Recording) -> tuple[object, ...]:
@@ -242,7 +244,7 @@ def _value(value: translate.servers.Value) -> str:
 
 
 def _matrix(rows: Sequence[Compared]) -> Iterator[str]:
-    versions = sorted({row.version for row in rows}, key=translate.servers.numbers)
+    versions = sorted({row.version for row in rows}, key=_order)
     yield " | ".join(["| question", *(f"{version} beside {NEWEST}" for version in versions)]) + " |"
     yield "|---" * (len(versions) + 1) + "|"
     by_question: defaultdict[str, dict[str, Compared]] = defaultdict(dict)

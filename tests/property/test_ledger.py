@@ -70,16 +70,17 @@ def written(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def found(document: Any, path: Path) -> Any:
+def found(document: object, path: Path) -> Any:
     """What is at a place; ``...`` when nothing is."""
+    there: Any = document
     for step in path:
-        if (isinstance(step, int) and isinstance(document, list) and step < len(document)) or (
-            isinstance(step, str) and isinstance(document, dict) and step in document
+        if (isinstance(step, int) and isinstance(there, list) and step < len(there)) or (
+            isinstance(step, str) and isinstance(there, dict) and step in there
         ):
-            document = document[step]
+            there = there[step]
         else:
             return ...
-    return document
+    return there
 
 
 def names(param: str, path: Path) -> bool:
@@ -384,8 +385,8 @@ def in_answer(operation: str, said: Any, answer: Any, path: Path, params: Sequen
                 path = (name, place, *path[depth + 2 :])
         elif name in {"choices", "tool_calls", "data"}:
             kept = kept_rows(rows, params, written(path[: depth + 1]))
-            if (place := kept[number]) is not None:
-                path = (*path[: depth + 1], place, *path[depth + 2 :])
+            if (left := kept[number]) is not None:
+                path = (*path[: depth + 1], left, *path[depth + 2 :])
     return tuple("message" if step == "delta" else step for step in path)
 
 
