@@ -14,7 +14,7 @@ _OUTCOMES: Final[tuple[Outcome, ...]] = ("same", "changed", "new", "unknown")
 
 
 def text(verdicts: Sequence[Verdict], colour: bool, remark: str = "") -> str:
-    """What changed, recording by recording; what changed in several of them; a table, and a remark at the end."""
+    """What changed, recording by recording, and in several of them; a table, and a remark at the end."""
     lines = [*_details(verdicts, colour), *_repeated(verdicts), *_table(verdicts)]
     return "\n".join([*lines, remark] if remark else lines) + "\n"
 
@@ -33,7 +33,7 @@ def _repeated(verdicts: Sequence[Verdict]) -> Iterator[str]:
     several = [(line, count) for line, count in counts.most_common(_MOST_REPEATED) if count > 1]
     if several:
         yield "in several recordings"
-    yield from (f"    {count} × {line}" for line, count in several)
+    yield from (f"    {count} times {line}" for line, count in several)
 
 
 def _table(verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -202,7 +202,7 @@ def _plain(value: Any, name: str = "") -> Any:
         return "some"
     if name in _BY_ARITHMETIC and value is not None:
         return "some number"
-    if name == "embedding":
+    if name == "embedding" and isinstance(value, list | str):
         return f"{len(value if isinstance(value, list) else base64.b64decode(value)) // _FLOAT_BYTES} numbers"
     if name == "logprobs" and isinstance(value, Mapping):
         return value.get("tokens") or [entry["token"] for entry in value.get("content") or ()]

@@ -87,19 +87,10 @@ def install(version: str, folder: Path) -> Path:
         others = [need for name, need in needs.items() if name not in UNLOADABLE]
         subprocess.run([*pip, "install", torch, *others, *AUDIO], check=True)
         subprocess.run([*pip, "uninstall", "--yes", *UNLOADABLE], check=True)
-        _name(python, version)
     has = _said(python, FIND_VERSION) or "nothing"
     if has != version:
         raise RecordingError(f"{folder} holds {has} where vLLM {version} should be: remove it")
     return python
-
-
-def _name(python: Path, version: str) -> None:
-    """Older versions find out that they are built for processors by the version of a package named vllm."""
-    packages = Path(_said(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
-    named = packages / f"vllm-{version}+cpu.dist-info"
-    named.mkdir(exist_ok=True)
-    (named / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
 
 
 def _said(python: Path, program: str) -> str:

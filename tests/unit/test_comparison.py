@@ -117,7 +117,7 @@ def test_what_changed_in_several_recordings_is_counted_and_a_remark_ends_the_rep
     verdicts = [Verdict(name, "rerank", "changed", ("a", name)) for name in "xyz"]
     assert reports.text(verdicts, colour=False, remark="so much for that") == (
         "changed x\n    a\n    x\nchanged y\n    a\n    y\nchanged z\n    a\n    z\n"
-        "in several recordings\n    3 × a\n"
+        "in several recordings\n    3 times a\n"
         "operation     same  changed      new  unknown\n"
         "rerank           0        3        0        0\n"
         "so much for that\n"
