@@ -46,8 +46,8 @@ def session(url: str) -> list[Any]:
     with openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client:
 
         def ask(model: str = "vllm/tiny/chat", **more: Any) -> Any:
-            messages = [{"role": "user", "content": "Hello"}]
-            return client.chat.completions.create(model=model, messages=messages, **more)  # type: ignore[call-overload]
+            messages: Any = [{"role": "user", "content": "Hello"}]
+            return client.chat.completions.create(model=model, messages=messages, **more)
 
         seen: list[Any] = [ask(temperature=0).choices[0].message.to_dict()]
         seen.append([chunk.choices[0].to_dict() for chunk in ask(temperature=0, stream=True)])

@@ -74,12 +74,8 @@ def found(document: object, path: Path) -> Any:
     """What is at a place; ``...`` when nothing is."""
     there: Any = document
     for step in path:
-        if (isinstance(step, int) and isinstance(there, list) and step < len(there)) or (
-            isinstance(step, str) and isinstance(there, dict) and step in there
-        ):
-            there = there[step]
-        else:
-            return ...
+        members = dict(enumerate(there)) if isinstance(there, list) else there
+        there = members.get(step, ...) if isinstance(members, dict) else ...
     return there
 
 
