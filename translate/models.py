@@ -42,7 +42,7 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             notes.append(not_an_object(f"data[{number}]"))
-    data = [_row(row, notes) for row in rows if isinstance(row, Mapping)]
+    data = [_row(row) for row in rows if isinstance(row, Mapping)]
     about = extra_fields(call, "", spent_ms, notes=notes)
     return {**others, "data": data, "extra_fields": {**about, **raw}}
 
@@ -57,12 +57,11 @@ def _rows(reply: ReplyLike) -> tuple[Sequence[object], dict[str, object]] | Fail
     return errors.unreadable("data is missing") if rows is None else (rows, plain_fields(beside, ("data",)))
 
 
-def _row(row: Document, notes: list[Note]) -> dict[str, object]:
+def _row(row: Document) -> dict[str, object]:
     out = plain_fields(row, ())
     name = documents.as_text(out.get("id"))
     if name is not None:
         out["id"] = f"{PROVIDER}/{name}"
-        notes.append(Note("data[].id", "converted", "the name of the provider stands before it"))
     length = documents.as_integer(row.get("max_model_len"))
     if length is not None:
         out.setdefault("context_length", length)
