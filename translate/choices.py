@@ -261,8 +261,16 @@ def joined(first: object, second: object) -> object:
     return first if second is None else second
 
 
+def _goes_on(before: object, value: object) -> bool:
+    """Whether a value is an earlier one and more."""
+    return isinstance(before, list) and isinstance(value, list) and value[: len(before)] == before
+
+
 def keep(kept: dict[str, object], name: str, value: object, note: Callable[[Note], None]) -> None:
     """Put a field that nobody here knows aside for a later chunk; there is room for 256."""
+    before = kept.get(name)
+    if before is not None and before != value and not _goes_on(before, value):
+        note(Note(name, "dropped", "a later frame says something else"))
     if name in kept or len(kept) < _MOST_KEPT:
         kept[name] = value
     else:

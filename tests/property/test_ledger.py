@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, DrawFn, SearchStrategy
 
@@ -22,11 +22,11 @@ from tests import operation_strategies as operations
 from tests import strategies as some
 from tests import transcripts
 from tests.forms import parts_of_plan, unescaped
-from tests.property.judgement import same, wire
+from tests.property.judgement import encoded, same, wire
 from tests.property.test_responses import requests as responses_requests
 from tests.property.test_transcription_request import means
 from translate import OPERATIONS, documents, servers
-from translate.plan import Call, Failure, Note, Plan
+from translate.plan import Call, Chunk, Failure, Note, Plan
 from translate.servers import UNKNOWN, Server
 from translate.types import RequestType
 from transports.base import Reply
@@ -318,7 +318,11 @@ SERVERS = st.sampled_from(
 )
 
 
+half = settings(max_examples=max(settings().max_examples // 2, 1))
+
+
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
+@half
 @given(st.data())
 def test_the_plan_and_the_notes_account_for_every_piece_of_a_request(
     operation: RequestType, data: DataObject
@@ -429,3 +433,114 @@ def test_the_answer_and_its_notes_account_for_every_piece_of_a_reply(
     operation: RequestType, data: DataObject
 ) -> None:
     assert unnoticed(operation, data.draw(REPLIES[operation])) == []
+
+
+# -- what is streamed ------------------------------------------------------------------------------
+
+_LAST_COUNTS: Final = frozenset({"role", "finish_reason", "usage"})
+"""What is the same on every frame, or counted up."""
+
+
+def frames_of(choices: SearchStrategy[Any]) -> SearchStrategy[list[dict[str, Any]]]:
+    """Frames of a stream in which every text is another."""
+    return st.lists(
+        st.fixed_dictionaries(
+            {"choices": st.lists(choices, max_size=2)},
+            optional={"x_vendor": some.json_values, "usage": st.just({"x_note": "counted"}) | st.just("odd")},
+        ),
+        min_size=1,
+        max_size=4,
+    ).map(told_apart)
+
+
+_CALLS_SAID = st.lists(
+    st.fixed_dictionaries(
+        {"index": st.integers(0, 1)},
+        optional={
+            "id": st.just("c"),
+            "type": st.just("function"),
+            "function": st.fixed_dictionaries(
+                {}, optional={"name": st.just("f"), "arguments": some.sane_texts}
+            ),
+            "x_vendor": some.json_values,
+        },
+    )
+    | st.just("odd"),
+    max_size=2,
+)
+_DELTAS = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.just("assistant"),
+        "content": some.sane_texts | st.none(),
+        "reasoning": some.sane_texts,
+        "reasoning_content": some.sane_texts,
+        "tool_calls": _CALLS_SAID | st.just("odd"),
+        "x_vendor": some.json_values,
+    },
+)
+FRAMES: Mapping[RequestType, SearchStrategy[list[dict[str, Any]]]] = {
+    "chat_completion_stream": frames_of(
+        st.fixed_dictionaries(
+            {"index": st.integers(0, 1), "delta": _DELTAS},
+            optional={
+                "finish_reason": st.just("stop"),
+                "x_vendor": some.json_values,
+                "logprobs": st.just({"content": ["t"]}),
+            },
+        )
+        | st.just("odd")
+    ),
+    "text_completion_stream": frames_of(
+        st.fixed_dictionaries(
+            {"index": st.integers(0, 1)},
+            optional={
+                "text": some.sane_texts,
+                "finish_reason": st.just("stop"),
+                "x_vendor": some.json_values,
+            },
+        )
+        | st.just("odd")
+    ),
+    "transcription_stream": frames_of(
+        st.fixed_dictionaries(
+            {
+                "delta": st.fixed_dictionaries(
+                    {"content": some.sane_texts}, optional={"x_vendor": some.json_values}
+                )
+            }
+        )
+    ),
+}
+
+
+def unheard(operation: RequestType, frames: Sequence[Mapping[str, object]]) -> list[str]:
+    """The texts of a stream that are in no event and that no note is about."""
+    row = OPERATIONS[operation]
+    assert row.fold is not None
+    fold = row.fold(
+        request_for(operation), Reply(200, {"content-type": "text/event-stream"}), Call(operation)
+    )
+    data = b"".join(b"data: %b\n\n" % encoded(frame) for frame in frames) + b"data: [DONE]\n\n"
+    events = [*fold.feed(data, 0), *fold.close(1, None)]
+    if any(isinstance(event, Failure) for event in events):
+        return []
+    told = [wire(event.data) for event in events if isinstance(event, Chunk)]
+    said = json.dumps(told, ensure_ascii=False)
+    notes = [note["param"] for note in told[-1]["extra_fields"].get("translation_notes", [])]
+    return [
+        written(path)
+        for path, value in leaves(list(frames))
+        if isinstance(value, str)
+        and not any(isinstance(step, str) and step in _LAST_COUNTS for step in path)
+        and json.dumps(value, ensure_ascii=False)[1:-1] not in said
+        and not any(re.split(r"[.\[]", param)[0] in path or param.endswith(f".{path[-1]}") for param in notes)
+    ]
+
+
+@pytest.mark.parametrize("operation", sorted(FRAMES))
+@given(st.data())
+def test_the_events_and_their_notes_account_for_every_text_of_a_stream(
+    operation: RequestType, data: DataObject
+) -> None:
+    assert unheard(operation, data.draw(FRAMES[operation])) == []
