@@ -54,8 +54,9 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving.listener import Listener, listen
     from serving.metrics import CONTENT_TYPE, Metrics
     from serving.observation import Observation, Observer, Tracing
+    from serving.server_versions import ServerVersions
     from serving.uplink import Uplink
-    from translate import Failure, documents, errors, sse
+    from translate import Failure, documents, errors, servers, sse
 else:  # installed
     from . import translate, transports
     from .routing import (
@@ -85,8 +86,9 @@ else:  # installed
     from .serving.listener import Listener, listen
     from .serving.metrics import CONTENT_TYPE, Metrics
     from .serving.observation import Observation, Observer, Tracing
+    from .serving.server_versions import ServerVersions
     from .serving.uplink import Uplink
-    from .translate import Failure, documents, errors, sse
+    from .translate import Failure, documents, errors, servers, sse
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
 BUNDLED: Final = command_line.BUNDLED
@@ -98,6 +100,7 @@ FAULT_HEADER: Final = "x-bf-replay-fault"
 
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _COMMENT: Final = b": keep-alive\n\n"
+_VERSION_S: Final = 5.0  # for a server to say which version it is
 _LISTING_S: Final = 30.0  # one server that hangs must not hide the models of all others for long
 _GLANCE: Final = 65_536  # bytes of a body that is read although its request is not supported
 _BODY_S: Final = 120.0  # a body that takes longer is not waited for
@@ -197,6 +200,7 @@ class Gateway:
         self.metrics = Metrics(config.labels)
         self._fleet = fleet.Fleet()
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
+        self._versions = ServerVersions(self._told_version)
         self._admission = Admission(config.concurrency)
         self._connect: uplinks.Connect
         self.direct: Final[dict[tuple[str, str], Handler]] = {}
@@ -293,6 +297,7 @@ class Gateway:
         """While the application runs, requests go to the servers."""
         async with uplinks.connections(self.config.network, self._transport) as self._connect:
             yield
+            await self._versions.close()
 
     async def finish(self, _app: web.Application) -> None:
         """Let what runs come to its end; what is not there in time ends with an error."""
@@ -535,11 +540,26 @@ class Gateway:
             structured_outputs=step.key.structured_outputs,
             known_path=self._known_paths.get((inquiry.request_type, endpoint.url)),
             verbatim=True,
+            server=self._server(step.key),
         )
         way = self._way(endpoint, request, inquiry.request_type)
         if isinstance(way, Failure):
             return way
         return Job(inquiry.operation, step.applied(inquiry.document), call, endpoint, *way)
+
+    def _server(self, key: settings.Key) -> servers.Server:
+        """What is known of the server of ``key``; no request waits for more to be known."""
+        version = key.server_version
+        if version == settings.LEARNT_VERSION:
+            if self._replay is not None:
+                return servers.UNKNOWN
+            limits_s = transports.Timeouts(_VERSION_S, _VERSION_S, _VERSION_S, _VERSION_S)
+            version = self._versions.of(transports.Endpoint(key.url, key.value, timeouts=limits_s))
+        return servers.server(version)
+
+    async def _told_version(self, endpoint: transports.Endpoint) -> str:
+        reply = await self._connect(endpoint).send(translate.Plan("GET", servers.PATH))
+        return servers.told(reply.body) if reply.status == 200 and reply.cut is None else ""
 
     def _endpoint(
         self, key: settings.Key, request: web.Request, model: str = ""

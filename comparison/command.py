@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from . import reports
-from .layers import transports
+from .layers import translate, transports
 from .verdicts import Verdict, against_expectation, against_server
 
 _TIMEOUTS: Final = transports.Timeouts(connect_s=10, first_byte_s=300, idle_s=300, total_s=600)
@@ -41,11 +41,20 @@ def run(options: argparse.Namespace) -> int:
         print(f"bifrost-vllm: {error}", file=sys.stderr)
         return 2
     if options.format == "text":
-        report = reports.text(verdicts, sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        report = reports.text(verdicts, colour, _remark(verdicts, options.update))
     else:
         report = _REPORTS[options.format](verdicts)
     sys.stdout.write(report)
     return 1 if any(verdict.outcome == "changed" for verdict in verdicts) and not options.update else 0
+
+
+def _remark(verdicts: Sequence[Verdict], update: bool) -> str:
+    judged = [verdict for verdict in verdicts if verdict.outcome != "unknown"]
+    if update:
+        return f"{len(judged)} expectations written"
+    new = sum(verdict.outcome == "new" for verdict in judged)
+    return f"{new} recordings have no expectation yet: --update writes them" if new else ""
 
 
 def _verdicts(recordings: Sequence[transports.Recording], options: argparse.Namespace) -> list[Verdict]:
@@ -59,6 +68,12 @@ def _verdicts(recordings: Sequence[transports.Recording], options: argparse.Name
         transport = transports.RequestsTransport(
             session, transports.Endpoint(options.against, api_key, timeouts=_TIMEOUTS)
         )
+        version = transport.send(translate.Plan("GET", translate.servers.PATH))
+        if version.cut is not None:
+            raise OSError(f"{options.against}: {version.cut.detail}")
+        if options.format == "text":
+            told = translate.servers.told(version.body)
+            print(f"{options.against}: {f'vLLM {told}' if told else 'it does not tell its version'}")
         return _each(recordings, lambda each: against_server(each, transport))
 
 

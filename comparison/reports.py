@@ -1,6 +1,7 @@
 """Verdicts for people, and for machines: JSON, and the XML that continuous integration reads."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 from xml.etree import ElementTree
@@ -8,12 +9,14 @@ from xml.etree import ElementTree
 from .verdicts import Outcome, Verdict, counted
 
 _COLOURS: Final[dict[Outcome, str]] = {"same": "32", "changed": "31", "new": "33", "unknown": "33"}
+_MOST_REPEATED: Final = 20
 _OUTCOMES: Final[tuple[Outcome, ...]] = ("same", "changed", "new", "unknown")
 
 
-def text(verdicts: Sequence[Verdict], colour: bool) -> str:
-    """What changed, recording by recording, and a table at the end."""
-    return "\n".join([*_details(verdicts, colour), *_table(verdicts)]) + "\n"
+def text(verdicts: Sequence[Verdict], colour: bool, remark: str = "") -> str:
+    """What changed, recording by recording, and in several of them; a table, and a remark at the end."""
+    lines = [*_details(verdicts, colour), *_repeated(verdicts), *_table(verdicts)]
+    return "\n".join([*lines, remark] if remark else lines) + "\n"
 
 
 def _details(verdicts: Sequence[Verdict], colour: bool) -> Iterator[str]:
@@ -23,6 +26,14 @@ def _details(verdicts: Sequence[Verdict], colour: bool) -> Iterator[str]:
         word = f"\x1b[{_COLOURS[verdict.outcome]}m{verdict.outcome}\x1b[0m" if colour else verdict.outcome
         yield f"{word} {verdict.name}"
         yield from (f"    {line}" for line in verdict.lines)
+
+
+def _repeated(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    counts = Counter(line for verdict in verdicts if verdict.outcome == "changed" for line in verdict.lines)
+    several = [(line, count) for line, count in counts.most_common(_MOST_REPEATED) if count > 1]
+    if several:
+        yield "in several recordings"
+    yield from (f"    {count} times {line}" for line, count in several)
 
 
 def _table(verdicts: Sequence[Verdict]) -> Iterator[str]:

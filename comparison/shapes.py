@@ -8,6 +8,7 @@ Shape = Mapping[str, frozenset[str]]
 """The types that are found at each path; ``choices[].message.content`` is one."""
 
 _SCALARS: Final = frozenset({"boolean", "number", "text"})
+_CONTAINERS: Final = frozenset({"object", "array"})
 _MAPS: Final = ("top_logprobs[]", "prompt_logprobs[]", "logit_bias")
 """Ends of paths of objects whose names are data."""
 
@@ -38,9 +39,12 @@ def shape(documents: Iterable[object]) -> Shape:
 
 
 def changes(before: Shape, after: Shape) -> list[Change]:
-    """What is different in ``after``, by path; what is below a path that is gone is not listed again."""
-    missing = _topmost(path for path in before if path not in after)
-    added = _topmost(path for path in after if path not in before)
+    """What is different in ``after``, by path; what is below a path that is gone is not listed again.
+
+    Nor is what is below one that is an object or an array on one side only.
+    """
+    missing = _below_nothing(_topmost(path for path in before if path not in after), before, after)
+    added = _below_nothing(_topmost(path for path in after if path not in before), after, before)
     renamed = _renamed(missing, added, before, after)
     out = [Change("renamed", path, f"to {other}") for path, other in renamed.items()]
     out += [Change("missing", path, _types(before[path])) for path in missing if path not in renamed]
@@ -49,6 +53,16 @@ def changes(before: Shape, after: Shape) -> list[Change]:
         if before[path] != after[path]:
             out.append(Change("retyped", path, f"from {_types(before[path])} to {_types(after[path])}"))
     return sorted(out, key=lambda change: (change.path, change.kind))
+
+
+def _below_nothing(paths: Iterable[str], here: Shape, there: Shape) -> list[str]:
+    """``paths`` but for those in an object or array that is none there."""
+    hollow = [path for path in here if path in there and (here[path] - there[path]) & _CONTAINERS]
+    return [
+        path
+        for path in paths
+        if not path.startswith(tuple(f"{each}{sign}" for each in hollow for sign in ".["))
+    ]
 
 
 def _topmost(paths: Iterable[str]) -> list[str]:

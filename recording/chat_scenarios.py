@@ -475,6 +475,12 @@ REFUSALS: Final = (
         refused("string_type"),
         PLAIN,
     ),
+    Scenario(
+        "stream_options_alone",
+        server([user("Hello")], stream_options={"include_usage": True}),
+        refused("Stream options can only be"),
+        PLAIN,
+    ),
     Scenario("message_without_role", server([{"content": "Hello"}]), refused("11 validation errors"), PLAIN),
     Scenario("messages_missing", server(None), refused("body.messages"), BOTH),
     Scenario("messages_empty", server([]), refused("empty conversation"), PLAIN),
@@ -509,6 +515,40 @@ REFUSALS: Final = (
     Scenario("wrong_method", Plan("GET", PATH), refused("Method Not Allowed", 405), PLAIN),
 )
 
+
+def remembering(**thought: object) -> ToServer:
+    """The model says one token; how many it was given tells whether its earlier thought was read."""
+    earlier = {"role": "assistant", "content": "It is Paris.", **thought}
+    asked = [user("What is the capital of France?"), earlier, user("And of Italy?")]
+    return server(asked, temperature=0, max_completion_tokens=1)
+
+
+CAPITAL: Final = [user("What is the capital of France?")]
+THOUGHT: Final = "The user asks about France. I know that one."
+
+AS_SENT: Final = (  # what one version reads and another overlooks
+    Scenario(
+        "guided_choice_as_sent",
+        server(CAPITAL, temperature=0, guided_choice=["Rome", "Oslo"], **NO_THOUGHT),
+        Expected(finish="stop", said="The capital of France is Paris."),
+        PLAIN,
+    ),
+    Scenario(
+        "structured_choice_as_sent",
+        server(CAPITAL, temperature=0, structured_outputs={"choice": ["Rome", "Oslo"]}, **NO_THOUGHT),
+        Expected(finish="stop"),
+        PLAIN,
+    ),
+    Scenario("thought_as_reasoning", remembering(reasoning=THOUGHT), Expected(finish="length"), PLAIN),
+    Scenario(
+        "thought_as_reasoning_content",
+        remembering(reasoning_content=THOUGHT),
+        Expected(finish="length"),
+        PLAIN,
+    ),
+    Scenario("thought_forgotten", remembering(), Expected(finish="length"), PLAIN),
+)
+
 ENDLESS: Final = quick(HAIKU, ignore_eos=True, max_completion_tokens=900)
 
 TROUBLE: Final = (
@@ -533,5 +573,6 @@ SCENARIOS: Final = (
     *STRUCTURED,
     *EXTRAS,
     *REFUSALS,
+    *AS_SENT,
     *TROUBLE,
 )

@@ -1,29 +1,24 @@
 """From a scenario to a plan, from a plan to an exchange, from there to a cassette.
 
-What is stored is what the project's own transport sent and received. vcrpy
-writes the file, but it does not stand in the way of the bytes, since it would
-join the chunks of a stream and hold them back.
+What is stored is what the project's own transport sent and received.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from http import HTTPStatus
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-
-from vcr.persisters.filesystem import FilesystemPersister  # type: ignore[import-untyped]
-from vcr.request import Request  # type: ignore[import-untyped]
-from vcr.serializers import yamlserializer  # type: ignore[import-untyped]
 
 from translate import OPERATIONS, chat, completions, embeddings, rerank
 from translate.plan import Body, Call, Failure, Plan
 from translate.types import RequestType
 from transports.base import Cut, Endpoint, Transport, request_headers, whole
+from transports.cassette import RECORDED_HOST, Recording, Recordings, cuts_path, written
+from transports.redaction import Secrets
 
 from .scenarios import Expected, Scenario, ToServer
 
-RECORDED_HOST: Final = "http://localhost:8000"
 REQUEST_HEADERS: Final = frozenset({"content-type", "accept"})
 # They describe bytes on a connection, not the decoded body that is kept; a cookie is nobody's business.
 UNRECORDED: Final = frozenset({"content-encoding", "content-length", "set-cookie", "transfer-encoding"})
@@ -40,6 +35,10 @@ PATHS: Final[Mapping[RequestType, str]] = {
 
 class RecordingError(Exception):
     """A scenario that could not be recorded, and why."""
+
+
+class UnexpectedError(RecordingError):
+    """An answer that is whole, and not what the scenario is about."""
 
 
 class Exchange(NamedTuple):
@@ -94,67 +93,57 @@ def perform(
 
 
 def verify(exchange: Exchange, expected: Expected) -> None:
-    """Raise unless the exchange is whole and is what the scenario is about."""
+    """Raise unless the exchange is whole, and ``UnexpectedError`` unless it is what the scenario is about."""
     text = exchange.body.decode(errors="replace")
     if exchange.broken is not None:
         raise RecordingError(f"broken off: {exchange.broken.kind}: {exchange.broken.detail}")
     if exchange.status != expected.status:
-        raise RecordingError(f"status {exchange.status} instead of {expected.status}: {text[:400]}")
+        raise UnexpectedError(f"status {exchange.status} instead of {expected.status}: {text[:400]}")
     if expected.body not in text:
-        raise RecordingError(f"{expected.body!r} is not in the body: {text[:2000]}")
+        raise UnexpectedError(f"{expected.body!r} is not in the body: {text[:2000]}")
     words, reasons = _told(text)
     if expected.said not in words:
-        raise RecordingError(f"{expected.said!r} was not said, but {words!r}")
+        raise UnexpectedError(f"{expected.said!r} was not said, but {words!r}")
     if expected.finish and set(reasons) != {expected.finish}:
-        raise RecordingError(f"finished by {reasons} instead of {expected.finish}: {words!r}")
+        raise UnexpectedError(f"finished by {reasons} instead of {expected.finish}: {words!r}")
 
 
-def save(exchange: Exchange, path: Path, secrets: Sequence[str]) -> None:
-    """Write the cassette, and beside it the cuts of a stream; refuse what tells a secret.
+def save(exchange: Exchange, path: Path, private: Sequence[str], home: Path) -> int:
+    """Write the cassette, and beside it the cuts of a stream; gives the size of the cassette.
 
-    ``secrets`` are texts that may not be found in what was written.
+    Raises when one of the ``private`` texts, keys and paths of this machine, would be written. Older servers
+    name their own files in errors: where vLLM is installed, ``home``, is written as ``/vllm``.
     """
-    request, response = _request(exchange), _response(exchange)
-    FilesystemPersister.save_cassette(path, {"requests": [request], "responses": [response]}, yamlserializer)
-    written = [path]
+    recording = _recording(exchange, str(home))
+    files = written(recording)
+    # YAML escapes and folds what is in the file: look at what will be read from it, too.
+    bodies = recording.request_body or b"", recording.body
+    if Secrets(private).are_in(*files, *bodies):
+        raise RecordingError("the recording would hold a key or a path of this machine")
+    path.write_bytes(files.cassette)
     if exchange.streaming:
-        written.append(cuts_path(path))
-        written[1].write_text(json.dumps(exchange.cuts) + "\n")
-    try:
-        (kept,), (answered,) = FilesystemPersister.load_cassette(path, yamlserializer)[:2]
-        if (kept.method, kept.uri, kept.body or None) != (request.method, request.uri, request.body or None):
-            raise RecordingError("the request does not survive being written")
-        if answered["body"]["string"] != exchange.body:
-            raise RecordingError("the body does not survive being written")
-        contents = [file.read_bytes() for file in written]
-        # YAML escapes and folds long lines: look at what will be read from them, too.
-        contents += [repr(part).encode() for part in (kept.uri, dict(kept.headers), answered["headers"])]
-        contents += [kept.body or b"", exchange.body]
-        if any(secret.encode() in content for secret in secrets for content in contents):
-            raise RecordingError("the recording holds a key or a path of this machine")
-    except RecordingError:
-        for file in written:
-            file.unlink()
-        raise
+        cuts_path(path).write_bytes(files.cuts)
+    (kept,) = Recordings.load(path)
+    if replace(kept, name=recording.name, cuts=recording.cuts) != recording:
+        path.unlink()
+        raise RecordingError("the exchange does not survive being written")
+    return len(files.cassette)
 
 
-def cuts_path(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(".yaml") + ".cuts.json")
-
-
-def _request(exchange: Exchange) -> Any:
-    sent = request_headers(Endpoint(RECORDED_HOST), exchange.plan, exchange.streaming)
-    headers = {name: value for name, value in sent.items() if name.lower() in REQUEST_HEADERS}
-    body = whole(exchange.plan.body) if exchange.plan.body else None
-    return Request(exchange.plan.method, RECORDED_HOST + exchange.plan.path, body, headers)
-
-
-def _response(exchange: Exchange) -> dict[str, object]:
-    return {
-        "status": {"code": exchange.status, "message": HTTPStatus(exchange.status).phrase},
-        "headers": {name: [value] for name, value in exchange.headers.items() if name not in UNRECORDED},
-        "body": {"string": exchange.body},
-    }
+def _recording(exchange: Exchange, home: str) -> Recording:
+    plan = exchange.plan
+    sent = request_headers(Endpoint(RECORDED_HOST), plan, exchange.streaming)
+    return Recording(
+        "",
+        plan.method,
+        plan.path,
+        whole(plan.body) if plan.body else None,
+        exchange.status,
+        {name: value for name, value in exchange.headers.items() if name not in UNRECORDED},
+        exchange.body if exchange.streaming else exchange.body.replace(home.encode(), b"/vllm"),
+        tuple(exchange.cuts),
+        {name: value for name, value in sent.items() if name.lower() in REQUEST_HEADERS},
+    )
 
 
 def _told(text: str) -> tuple[str, list[str]]:

@@ -52,6 +52,8 @@ ADAPTED_FLAGS: Final = (
     *("--lora-modules", f"{ADAPTER_NAME}=./{ADAPTER_FOLDER}"),
 )
 """For the chat model under two names, and an adapter."""
+OLDER_FLAGS: Final = ("--dtype", "float32")
+"""What a version with narrower types has no code for: the model's heads are small."""
 ENVIRONMENT: Final = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",

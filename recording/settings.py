@@ -32,11 +32,12 @@ TIMEOUTS: Final = Timeouts(connect_s=5, first_byte_s=120, idle_s=120, total_s=12
 
 
 class Place(NamedTuple):
-    """Where things are on this machine, and the key of the server that wants one."""
+    """Where things are on this machine, the key of the server that wants one, and flags for every server."""
 
     python: Path
     models: Path
     key: str
+    flags: tuple[str, ...] = ()
 
 
 class Stage(NamedTuple):
@@ -61,7 +62,7 @@ def play(stage: Stage, asked: Asked, place: Place) -> Iterator[Outcome]:
     """Start the server of ``stage`` and ask everything of it."""
     served, setting = stage
     log = place.models / f"server-{served.folder}-{setting}.log"
-    served = served._replace(flags=(*served.flags, *FLAGS.get(setting, ())))
+    served = served._replace(flags=(*served.flags, *FLAGS.get(setting, ()), *place.flags))
     with serving(place.python, place.models, log, served, place.key if setting == "locked" else "") as server:
         if setting == "doomed":
             yield from _to_the_doomed(server, asked)

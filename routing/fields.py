@@ -84,6 +84,25 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Matching:
+    """A text of some form; ``expected`` says which."""
+
+    pattern: str
+    expected: str
+
+    def read(self, at: At) -> str | None:
+        if at.value is None:
+            return None
+        if not isinstance(at.value, str) or not re.fullmatch(self.pattern, at.value):
+            at.wrong(self.expected)
+            return None
+        return at.value
+
+    def schema(self) -> Schema:
+        return {"type": "string", "pattern": f"^(?:{self.pattern})$"}
+
+
+@dataclass(frozen=True, slots=True)
 class OneOf:
     """One of some words or numbers."""
 

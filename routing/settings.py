@@ -20,6 +20,7 @@ from .fields import (
     Clamped,
     Flag,
     Group,
+    Matching,
     Megabytes,
     Milliseconds,
     Number,
@@ -37,6 +38,9 @@ from .references import Certificate, Credential
 StructuredOutputs = Literal["native", "legacy"]
 Strategy = Literal["weighted_random", "round_robin", "least_used", "fill_first", "power_of_two_choices"]
 Transient = Literal["same_key", "rotate"]
+
+LEARNT_VERSION: Final = "auto"
+"""The version that the server says itself."""
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -98,6 +102,18 @@ class Key:
             'How the server reads guided decoding: "legacy" for vLLM before 0.12 (not in Bifrost).',
         ),
     ] = "native"
+    server_version: Annotated[
+        str,
+        Setting(
+            "vllm_key_config.server_version",
+            Matching(
+                r"auto|v?[0-9]{1,9}\.[0-9]{1,9}(?:[.a-z+-].*)?", 'a version such as "0.16.0", or "auto"'
+            ),
+            'The version of vLLM, such as "0.16.0", so that requests are written as it reads them; "auto": '
+            "as the server says on /version. Unless given, requests are written as any version reads them "
+            "(not in Bifrost).",
+        ),
+    ] = ""
     description: Annotated[str, Setting("description", Text(), "A remark.")] = field(
         default="", compare=False
     )

@@ -75,7 +75,7 @@ def main(program: Program, argv: Sequence[str] | None = None) -> int:
         case "check-config":
             return _check_config(options.file)
         case "plan":
-            return _explain(options.operation, options.file, options.format)
+            return _explain(options.operation, options.file, options.format, options.server_version)
         case _:
             return _serve(program, options)
 
@@ -297,7 +297,9 @@ def _check_config(file: Path) -> int:
     return 1 if report.config is None else 0
 
 
-def _explain(request_type: translate.RequestType, file: str, style: translate.explanation.Style) -> int:
+def _explain(
+    request_type: translate.RequestType, file: str, style: translate.explanation.Style, version: str
+) -> int:
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
@@ -307,10 +309,9 @@ def _explain(request_type: translate.RequestType, file: str, style: translate.ex
         return _complain(f"{file}: {document.reason}")
     operation = translate.OPERATIONS[request_type]
     request = document if "provider" in document else operation.from_flat(document)
+    call = translate.Call(request_type, server=translate.servers.server(version))
     explained = (
-        request
-        if isinstance(request, translate.Failure)
-        else translate.explained(operation, request, translate.Call(request_type))
+        request if isinstance(request, translate.Failure) else translate.explained(operation, request, call)
     )
     if isinstance(explained, translate.Failure):
         field = explained.error["error"]
@@ -346,6 +347,12 @@ def _arguments() -> argparse.ArgumentParser:
     )
     plan.add_argument(
         "--format", choices=["text", "json", "curl"], default="text", help="default: %(default)s"
+    )
+    plan.add_argument(
+        "--server-version",
+        default="",
+        metavar="VERSION",
+        help="write it for this version of vLLM, such as 0.16.0; else as any version reads it",
     )
     serve = commands.add_parser(
         "serve",

@@ -14,6 +14,7 @@ from . import (
     models,
     rerank,
     responses,
+    servers,
     sse,
     transcriptions,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "never",
     "rerank",
     "responses",
+    "servers",
     "sse",
     "transcriptions",
     "unsupported",

@@ -65,16 +65,16 @@ def fold(request: Document, head: HeadLike, call: Call) -> Fold:
 
 
 def _built(request: Document, call: Call) -> Built | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes)
     if isinstance(head, Failure):
         return head
     model, params = head
-    notes: list[Note] = []
     history = messages.history(request.get("input"), notes)
     if isinstance(history, Failure):
         return history
     streaming = call.request_type in STREAMS
-    fields = parameters.chat_fields(params, streaming, call.structured_outputs, notes)
+    fields = parameters.chat_fields(params, streaming, call, notes)
     if isinstance(fields, Failure):
         return fields
     return Built({"model": model, "messages": history, **fields}, notes)
@@ -87,7 +87,7 @@ def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, o
     document = document_of(reply, "choices")
     if isinstance(document, Failure):
         return document
-    said = choices.listed(document)
+    said = choices.listed(document, notes)
     if isinstance(said, Failure):
         return said
     out: list[dict[str, object]] = []
@@ -96,7 +96,7 @@ def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, o
         if message is None:
             return errors.unreadable(f"choices[{position}].message is missing")
         out.append(_choice(source, message, position, document.get("id"), notes))
-    answer = choices.answer(document, "chat.completion", request_model(request))
+    answer = choices.answer(document, "chat.completion", request_model(request), notes)
     answer["choices"] = out
     return answer
 
@@ -104,7 +104,7 @@ def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, o
 def _choice(
     source: Document, said: Document, position: int, reply_id: object, notes: list[Note]
 ) -> dict[str, object]:
-    index = choices.index(source, position)
+    index = choices.numbered(source, position, notes)
     place = f"choices[{index}]"
     message = choices.message(said, choices.id_stem(reply_id, index), f"{place}.message", notes)
     return {

@@ -95,6 +95,8 @@ class ChatInterpreter:
                 entry = self._entry(source, position)
                 if entry is not None:
                     entries.append(entry)
+            else:
+                chunks.note(choices.not_an_object(f"choices[{position}]"))
         if entries and self._finishing:
             out.append(chunks.chunk(list(self._finishing.values()), {}, at_ms))
             self._finishing = {}

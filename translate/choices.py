@@ -33,10 +33,16 @@ def reasoning_text(source: Document) -> str | None:
 
 def other_thoughts(source: Document, text: str, place: str) -> Sequence[Note]:
     """A note of thoughts under the older name that are not those under the newer."""
-    other = source.get("reasoning_content")
-    if not isinstance(other, str) or other in {"", text}:
+    first, other = source.get("reasoning"), source.get("reasoning_content")
+    if (first is None or isinstance(first, str)) and (other is None or other == text):
         return ()
-    return (Note(f"{place}.reasoning_content", "dropped", "reasoning says something else"),)
+    notes = []
+    if first is not None and not isinstance(first, str):
+        notes.append(Note(f"{place}.reasoning", "dropped", "not text"))
+    if other not in (None, "", text):
+        reason = "reasoning says something else" if isinstance(other, str) else "not text"
+        notes.append(Note(f"{place}.reasoning_content", "dropped", reason))
+    return notes
 
 
 def reasoning_fields(text: str, details: object = None) -> dict[str, object]:
@@ -53,11 +59,22 @@ def plain_fields(source: Document, handled: Container[str]) -> dict[str, object]
     return {name: value for name, value in source.items() if value is not None and name not in handled}
 
 
-def listed(document: Document) -> Sequence[Document] | Failure:
+def listed(document: Document, notes: list[Note]) -> Sequence[Document] | Failure:
     """The choices of a reply, of which there is at least one."""
     entries = documents.as_array(document.get("choices")) or ()
     said = [found for entry in entries if (found := documents.as_object(entry)) is not None]
+    if len(said) < len(entries):
+        notes.extend(
+            not_an_object(f"choices[{position}]")
+            for position, entry in enumerate(entries)
+            if not isinstance(entry, Mapping)
+        )
     return said or errors.unreadable("choices is missing or empty")
+
+
+def not_an_object(place: str) -> Note:
+    """Something else stands where an object should be."""
+    return Note(place, "dropped", "not an object")
 
 
 def index(source: Document, position: int) -> int:
@@ -66,7 +83,14 @@ def index(source: Document, position: int) -> int:
     return position if number is None else number
 
 
-def answer(document: Document, kind: str, model: str) -> dict[str, object]:
+def numbered(source: Document, position: int, notes: list[Note]) -> int:
+    """The same, with a note of a number that is none."""
+    if source.get("index") is not None and documents.as_integer(source["index"]) is None:
+        notes.append(Note(f"choices[{position}].index", "repaired", "its place among the others"))
+    return index(source, position)
+
+
+def answer(document: Document, kind: str, model: str, notes: list[Note]) -> dict[str, object]:
     """The top level of a reply: Bifrost's fields filled in, other nulls left out, usage in its form.
 
     ``kind`` is the ``object`` and ``model`` the model of a reply that names none.
@@ -80,7 +104,7 @@ def answer(document: Document, kind: str, model: str) -> dict[str, object]:
         "system_fingerprint": "",
     }
     out |= plain_fields(document, _ANSWER)
-    if (counts := usage(document.get("usage"))) is not None:
+    if (counts := usage(document.get("usage"), notes)) is not None:
         out["usage"] = counts
     return out
 
@@ -88,6 +112,8 @@ def answer(document: Document, kind: str, model: str) -> dict[str, object]:
 def message(source: Document, stem: str, place: str, notes: list[Note]) -> dict[str, object]:
     """An assistant message; ``content`` is always there, null as it came."""
     out: dict[str, object] = {"role": source.get("role") or "assistant", "content": source.get("content")}
+    if not source.get("role"):
+        notes.append(Note(f"{place}.role", "defaulted", "assistant"))
     text = reasoning_text(source)
     if text is None:
         out |= plain_fields(source, _MESSAGE)
@@ -109,24 +135,35 @@ def tool_calls(value: object, stem: str, place: str, notes: list[Note]) -> list[
         notes.append(Note(place, "dropped", "not an array"))
     for position, call in enumerate(calls or ()):
         if not isinstance(call, Mapping):
-            notes.append(Note(f"{place}[{position}]", "dropped", "not an object"))
+            notes.append(not_an_object(f"{place}[{position}]"))
             continue
         index = len(out)
+        if call.get("index") not in (None, index):
+            notes.append(Note(f"{place}[{index}].index", "repaired", "calls are numbered in their order"))
         entry: dict[str, object] = {
             "index": index,
             "id": call.get("id") or call_id(stem, index),
             "type": call.get("type") or "function",
         }
         entry |= plain_fields(call, ("index", "id", "type", "function"))
-        function = documents.as_object(call.get("function"))
+        given = call.get("function")
+        function = documents.as_object(given)
+        if given is not None and function is None:
+            notes.append(not_an_object(f"{place}[{index}].function"))
         if function is not None or "custom" not in call:
             function = function or {}
             entry["function"] = {
                 "name": function.get("name") or "",
                 "arguments": argument_text(function.get("arguments")),
             } | plain_fields(function, ("name", "arguments"))
+            if not isinstance(function.get("arguments"), str | None):
+                notes.append(
+                    Note(f"{place}[{index}].function.arguments", "converted", "a value became its JSON text")
+                )
         if not call.get("id"):
             notes.append(Note(f"{place}[{index}].id", "defaulted", "the server sent none"))
+        if not call.get("type"):
+            notes.append(Note(f"{place}[{index}].type", "defaulted", "function"))
         out.append(entry)
     return out
 
@@ -156,6 +193,8 @@ def finish_reason(reason: object, has_calls: bool, place: str, notes: list[Note]
     Agents loop on such a reply (https://github.com/vllm-project/vllm/issues/53255).
     """
     if not reason:
+        if reason not in (None, ""):
+            notes.append(Note(f"{place}.finish_reason", "dropped", "it is no reason"))
         return None
     if reason == "tool_calls" and not has_calls:
         notes.append(Note(f"{place}.finish_reason", "repaired", "tool_calls without a call became stop"))
@@ -163,12 +202,14 @@ def finish_reason(reason: object, has_calls: bool, place: str, notes: list[Note]
     return reason
 
 
-def usage(value: object) -> dict[str, object] | None:
+def usage(value: object, notes: list[Note]) -> dict[str, object] | None:
     """Token counts in Bifrost's form, or ``None`` when the server sent none.
 
     Cached prompt tokens carry Bifrost's three names; counts are integers.
     """
     source = documents.as_object(value)
+    if source is None and value is not None:
+        notes.append(not_an_object("usage"))
     if not source:
         return None
     out: dict[str, object] = {}
@@ -180,7 +221,7 @@ def usage(value: object) -> dict[str, object] | None:
         elif not isinstance(entry, Mapping):
             out[name] = _count(entry)
         elif name == "prompt_tokens_details":
-            out[name] = _prompt_details(entry)
+            out[name] = _prompt_details(entry, notes)
         else:
             out[name] = _counts(entry)
     return out
@@ -194,7 +235,7 @@ def _counts(source: Document) -> dict[str, object]:
     }
 
 
-def _prompt_details(source: Document) -> dict[str, object]:
+def _prompt_details(source: Document, notes: list[Note]) -> dict[str, object]:
     out = _counts(source)
     read = out.get("cached_read_tokens") or out.get("cached_tokens") or 0
     written = (
@@ -207,9 +248,11 @@ def _prompt_details(source: Document) -> dict[str, object]:
         out["cached_read_tokens"] = read
     if written:
         out["cached_write_tokens"] = written
-    out["cached_tokens"] = read
-    out["cache_write_tokens"] = written
-    return out
+    counts = {"cached_tokens": read, "cache_write_tokens": written}
+    for name, count in counts.items():
+        if out.get(name, count) != count:
+            notes.append(Note(f"usage.prompt_tokens_details.{name}", "dropped", "another count says more"))
+    return out | counts
 
 
 def _count(value: object) -> object:
@@ -238,8 +281,16 @@ def joined(first: object, second: object) -> object:
     return first if second is None else second
 
 
+def _goes_on(before: object, value: object) -> bool:
+    """Whether a value is an earlier one and more."""
+    return isinstance(before, list) and isinstance(value, list) and value[: len(before)] == before
+
+
 def keep(kept: dict[str, object], name: str, value: object, note: Callable[[Note], None]) -> None:
     """Put a field that nobody here knows aside for a later chunk; there is room for 256."""
+    before = kept.get(name)
+    if before is not None and before != value and not _goes_on(before, value):
+        note(Note(name, "dropped", "a later frame says something else"))
     if name in kept or len(kept) < _MOST_KEPT:
         kept[name] = value
     else:

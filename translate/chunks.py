@@ -83,8 +83,12 @@ class Chunks:
             if (value := document.get(name)) and identity.get(name) != value:
                 identity[name] = value
                 news = True
-        if (usage := choices.usage(document.get("usage"))) is not None:
-            self._usage = usage
+        if (counts := document.get("usage")) is not None:
+            notes: list[Note] = []
+            if (usage := choices.usage(counts, notes)) is not None:
+                self._usage = usage
+            if notes:
+                self.note_all(notes)
         if self._call.raw_response and self._raw_size < _RAW_LIMIT:
             self._raw_size += len(payload)
             self._raw.append(raw_text(payload))

@@ -53,8 +53,9 @@ class CompletionInterpreter:
         self._chunks.remember(document, payload)
         entries: list[dict[str, object]] = []
         for position, source in enumerate(documents.as_array(document.get("choices")) or ()):
-            entry = self._entry(source, position) if isinstance(source, Mapping) else None
-            if entry is not None:
+            if not isinstance(source, Mapping):
+                self._chunks.note(choices.not_an_object(f"choices[{position}]"))
+            elif (entry := self._entry(source, position)) is not None:
                 entries.append(entry)
         others = choices.plain_fields(document, FRAME_FIELDS)
         if entries:

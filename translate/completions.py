@@ -40,7 +40,8 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     Log probabilities stay as they came: with ``echo`` the first one is null.
     """
     built = _built(request, call)
-    return answered(_read(request, reply), built, ledger(built), request, reply, spent_ms, call)
+    notes = ledger(built)
+    return answered(_read(request, reply, notes), built, notes, request, reply, spent_ms, call)
 
 
 def fold(request: Document, head: HeadLike, call: Call) -> Fold:
@@ -53,13 +54,13 @@ def fold(request: Document, head: HeadLike, call: Call) -> Fold:
 
 
 def _built(request: Document, call: Call) -> Built | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes)
     if isinstance(head, Failure):
         return head
     model, params = head
-    notes: list[Note] = []
     streaming = call.request_type == "text_completion_stream"
-    fields = parameters.completion_fields(params, streaming, call.structured_outputs, notes)
+    fields = parameters.completion_fields(params, streaming, call, notes)
     if isinstance(fields, Failure):
         return fields
     prompt = request.get("input")
@@ -86,24 +87,25 @@ def _count(value: object) -> int:
     return 0 if value is None else 1
 
 
-def _read(request: Document, reply: ReplyLike) -> dict[str, object] | Failure:
+def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, object] | Failure:
     document = document_of(reply, "choices")
     if isinstance(document, Failure):
         return document
-    said = choices.listed(document)
+    said = choices.listed(document, notes)
     if isinstance(said, Failure):
         return said
-    answer = choices.answer(document, "text_completion", request_model(request))
-    answer["choices"] = [_choice(source, position) for position, source in enumerate(said)]
+    answer = choices.answer(document, "text_completion", request_model(request), notes)
+    answer["choices"] = [_choice(source, position, notes) for position, source in enumerate(said)]
     return answer
 
 
-def _choice(source: Document, position: int) -> dict[str, object]:
+def _choice(source: Document, position: int, notes: list[Note]) -> dict[str, object]:
     text = source.get("text")
+    index = choices.numbered(source, position, notes)
     return {
-        "index": choices.index(source, position),
+        "index": index,
         **({} if text is None else {"text": text}),
-        "finish_reason": source.get("finish_reason") or None,
+        "finish_reason": choices.finish_reason(source.get("finish_reason"), True, f"choices[{index}]", notes),
         "logprobs": source.get("logprobs"),
         **choices.plain_fields(source, ("index", "text", "finish_reason", "logprobs")),
     }

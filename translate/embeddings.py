@@ -51,11 +51,11 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 
 
 def _built(request: Document, call: Call) -> Built | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes)
     if isinstance(head, Failure):
         return head
     model, params = head
-    notes: list[Note] = []
     given = parameters.merged(params, notes)
     if isinstance(given, Failure):
         return given
@@ -103,7 +103,7 @@ def _read(
             return errors.unreadable(f"data[{place}].embedding is missing")
         vectors.append(_vector(row, place, wanted, notes))
     answer["data"] = _in_order(vectors)
-    if (usage := choices.usage(document.get("usage"))) is not None:
+    if (usage := choices.usage(document.get("usage"), notes)) is not None:
         answer["usage"] = usage
     return answer
 
@@ -128,9 +128,9 @@ def _vector(row: Document, place: int, wanted: str, notes: list[Note]) -> dict[s
     if wanted and is_text != (wanted == "base64"):
         converted = _from_base64(embedding) if isinstance(embedding, str) else _to_base64(embedding)
         if converted is None:
-            notes.append(Note("data.embedding", "repaired", f"left as it came: it cannot become {wanted}"))
+            notes.append(Note("data[].embedding", "repaired", f"left as it came: it cannot become {wanted}"))
         else:
-            notes.append(Note("data.embedding", "converted", f"the server did not answer in {wanted}"))
+            notes.append(Note("data[].embedding", "converted", f"the server did not answer in {wanted}"))
             embedding = converted
     return {
         "index": place,

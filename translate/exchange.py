@@ -5,13 +5,16 @@ these.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from . import documents, errors
 from .envelope import extra_fields, raw_json
 from .flat import request_model
 from .plan import Body, Call, Failure, Note, Plan, ReplyLike
 from .types import Document
+
+_INPUT: Final = frozenset({"input"})
+_MEMBERS: Final = frozenset({"provider", "model", "params", "fallbacks"})
 
 
 class Built(NamedTuple):
@@ -21,8 +24,16 @@ class Built(NamedTuple):
     notes: list[Note]
 
 
-def opened(request: Document) -> tuple[str, Document] | Failure:
-    """The model and the parameters of a request."""
+def opened(
+    request: Document, notes: list[Note], inputs: frozenset[str] = _INPUT
+) -> tuple[str, Document] | Failure:
+    """The model and the parameters of a request that has these ``inputs``."""
+    if not request.keys() <= _MEMBERS | inputs:
+        notes.extend(
+            Note(name, "dropped", "a request has no such member: parameters belong into params")
+            for name in request
+            if name not in _MEMBERS and name not in inputs
+        )
     model = request_model(request)
     if not model.strip():
         return errors.invalid("model is required", "model")
@@ -72,5 +83,7 @@ def answered(
     model = request_model(request)
     if isinstance(outcome, Failure):
         return errors.stamp(outcome, call, model, latency=spent_ms, **raw)
+    if "extra_fields" in outcome:
+        notes.append(Note("extra_fields", "dropped", "the answer has its own"))
     outcome["extra_fields"] = {**extra_fields(call, model, spent_ms, notes=notes), **raw}
     return outcome

@@ -110,9 +110,11 @@ def _with_reasoning(message: Mapping[str, object], place: str, notes: list[Note]
         return out
     if len(named) > 1 and message["reasoning"] != text:
         notes.append(Note(f"{place}.reasoning", "dropped", "reasoning_content says something else"))
-    elif len(named) < 2:
-        other = "reasoning" if named == ["reasoning_content"] else "reasoning_content"
-        notes.append(Note(f"{place}.{other}", "defaulted", "the same text under both names"))
+    notes.extend(
+        Note(f"{place}.{name}", "defaulted", "the same text under both names")
+        for name in ("reasoning_content", "reasoning")
+        if name not in named
+    )
     out["reasoning"] = out["reasoning_content"] = text
     return out
 

@@ -6,11 +6,11 @@ drops, renames, converts or repairs leaves a note.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from . import documents
 from .errors import invalid
-from .plan import Failure, Note
+from .plan import Call, Failure, Note
 from .types import Document
 
 Fields = dict[str, object]
@@ -48,26 +48,25 @@ _FOREIGN_TOOL_KEYS: Final = (
 """Anthropic's and MCP's additions to a tool definition that vLLM does not know."""
 
 _RULED: Final = frozenset(
-    {"extra_body", "extra_params", "max_tokens", "stream_options", *_REASONING, *_TOOLS, *_GUIDED, *_DROPPED}
-)
+    {
+        *("extra_body", "extra_params", "max_tokens", "stream_options", "structured_outputs"),
+        *_REASONING, *_TOOLS, *_GUIDED, *_DROPPED,
+    }
+)  # fmt: skip
 """The parameters that have a rule; a request without any of them goes out as it is."""
 
 _DEEPEST_OVERLAY: Final = 32
 _DEFAULT_BUDGET_BASE: Final = 4096
 
 
-def chat_fields(
-    params: Document, streaming: bool, structured_outputs: Literal["native", "legacy"], notes: list[Note]
-) -> Fields | Failure:
+def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]) -> Fields | Failure:
     """The body fields of a chat request besides ``model`` and ``messages``.
 
     The order is that of ``params``; the fields that streaming needs come last.
     """
     if _RULED.isdisjoint(params) and not any(map(_unsayable, params.values())):
         return _streamed(params, dict(params), streaming, notes)
-    given = merged(params, notes)
-    if not isinstance(given, Failure) and structured_outputs == "native":
-        given = _modernised(given, notes)
+    given = _spelled(params, call, notes)
     if isinstance(given, Failure):
         return given
     if "tools" in params and "tools" not in given:
@@ -75,6 +74,7 @@ def chat_fields(
     effort = _effort(given, notes)
     if isinstance(effort, Failure):
         return effort
+    effort = _known_effort(effort, call, notes)
     fields: Fields = {}
     for name, value in given.items():
         if name in _REASONING:
@@ -91,13 +91,9 @@ def chat_fields(
     return _streamed(given, fields, streaming, notes)
 
 
-def completion_fields(
-    params: Document, streaming: bool, structured_outputs: Literal["native", "legacy"], notes: list[Note]
-) -> Fields | Failure:
+def completion_fields(params: Document, streaming: bool, call: Call, notes: list[Note]) -> Fields | Failure:
     """The body fields of a text completion besides ``model`` and ``prompt``, in the order of ``params``."""
-    given = merged(params, notes)
-    if not isinstance(given, Failure) and structured_outputs == "native":
-        given = _modernised(given, notes)
+    given = _spelled(params, call, notes)
     if isinstance(given, Failure):
         return given
     fields = kept(given, ("model", "prompt"), notes)
@@ -141,9 +137,7 @@ def merged(params: Document, notes: list[Note]) -> Fields | Failure:
             if name == "extra_body":
                 bodies.append(value)
             elif name in given and not _unsayable(value):
-                if not isinstance(value, Mapping):
-                    notes.append(Note(name, "dropped", "extra_params sets it as well"))
-                given[name] = _overlaid(given[name], value)
+                given[name] = _overlaid(given[name], value, name, notes)
             else:
                 _put(given, name, value, notes)
     for body in bodies:
@@ -184,12 +178,14 @@ def _flatten(body: object, given: Fields, notes: list[Note]) -> Failure | None:
     return None
 
 
-def _overlaid(below: object, above: object, depth: int = 0) -> object:
+def _overlaid(below: object, above: object, place: str, notes: list[Note], depth: int = 0) -> object:
     if not isinstance(below, Mapping) or not isinstance(above, Mapping) or depth > _DEEPEST_OVERLAY:
+        notes.append(Note(place, "dropped", "extra_params sets it as well"))
         return above
     both: dict[str, object] = dict(below)
     for name, value in above.items():
-        both[name] = _overlaid(both[name], value, depth + 1) if name in both else value
+        inner = f"{place}.{name}"
+        both[name] = _overlaid(both[name], value, inner, notes, depth + 1) if name in both else value
     return both
 
 
@@ -243,11 +239,11 @@ def _effort(given: Fields, notes: list[Note]) -> object | Failure:
     if nested.get("effort") is not None:
         notes.append(Note("reasoning.effort", "renamed", "reasoning_effort"))
     notes.extend(
-        Note(f"reasoning.{member}", "dropped", _OPENAI_ONLY)
-        for member in nested
-        if member not in {"effort", "max_tokens"} and nested[member] is not None
+        Note(f"reasoning.{member}", "dropped", "null" if value is None else _OPENAI_ONLY)
+        for member, value in nested.items()
+        if member not in {"effort", "max_tokens"} or value is None
     )
-    if "reasoning" in given and all(value is None for value in nested.values()):
+    if "reasoning" in given and not nested:
         notes.append(Note("reasoning", "dropped", "empty"))
     if "reasoning_display" in given:
         notes.append(Note("reasoning_display", "dropped", _OPENAI_ONLY))
@@ -265,6 +261,53 @@ def _estimate(budget: int, most: int | None) -> str:
         return "high"
     share = (min(max(budget, 1), base) - 1) / (base - 1)
     return "low" if share <= 0.25 else "medium" if share <= 0.60 else "high"
+
+
+def _known_effort(effort: object, call: Call, notes: list[Note]) -> object:
+    """An effort as the server reads it; ``None`` where it reads none."""
+    known = call.server
+    if effort is None or known.efforts is None:
+        return effort
+    if not known.efforts:
+        notes.append(Note("reasoning_effort", "dropped", f"vLLM {known.version} has no such parameter"))
+        return None
+    nearest = known.nearest(effort)
+    if nearest != effort:
+        reason = f"{nearest}, which vLLM {known.version} accepts, as it does not {effort}"
+        notes.append(Note("reasoning_effort", "converted", reason))
+    return nearest
+
+
+def _spelled(params: Document, call: Call, notes: list[Note]) -> Fields | Failure:
+    """The parameters in one object, those for guided decoding under the names that the server reads."""
+    given = merged(params, notes)
+    if isinstance(given, Failure):
+        return given
+    return _aged(given, notes) if call.guided else _modernised(given, notes)
+
+
+def _aged(given: Fields, notes: list[Note]) -> Fields:
+    """``given`` with what newer clients put into ``structured_outputs`` under its older names."""
+    options = documents.as_object(given.get("structured_outputs"))
+    moved = {name: options[member] for name, member in _GUIDED.items() if options and member in options}
+    if not moved or options is None:
+        return given
+    for name in moved:
+        place = f"structured_outputs.{_GUIDED[name]}"
+        if name in given:
+            notes.append(Note(place, "dropped", f"{name} is set"))
+        else:
+            notes.append(Note(place, "renamed", name))
+    left = {member: value for member, value in options.items() if member not in _GUIDED.values()}
+    out: Fields = {}
+    for name, value in given.items():
+        if name != "structured_outputs":
+            out[name] = value
+            continue
+        out |= {each: value for each, value in moved.items() if each not in given}
+        if left:
+            out[name] = left
+    return out
 
 
 def _modernised(given: Fields, notes: list[Note]) -> Fields | Failure:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
+from .servers import UNKNOWN, Server
 from .types import BifrostError, RequestType
 
 NO_ROUTING: Final[Mapping[str, object]] = {}
@@ -45,7 +46,8 @@ class Call(NamedTuple):
     ``extra_fields``. ``original_model`` is the model that the client named,
     when an alias replaced it in the request. ``routing_info`` is added to
     ``extra_fields.routing_info``. ``structured_outputs`` says which spelling
-    of guided decoding the server reads: ``"legacy"`` for vLLM before 0.12.
+    of guided decoding the server reads: ``"legacy"`` for vLLM before 0.12;
+    ``server`` is what else is known of it, and says so itself where this does not.
     ``known_path`` is the path that this server is known to answer on, where
     there are several; unlike ``path`` it does not rule out the others.
     ``verbatim`` is for a caller who does nothing but encode what comes out: an
@@ -62,6 +64,12 @@ class Call(NamedTuple):
     structured_outputs: Literal["native", "legacy"] = "native"
     known_path: str | None = None
     verbatim: bool = False
+    server: Server = UNKNOWN
+
+    @property
+    def guided(self) -> bool:
+        """Whether the server reads ``guided_...`` and overlooks ``structured_outputs``."""
+        return "legacy" in (self.structured_outputs, self.server.structured_outputs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from .conversation import Operation
 from .types import RequestType
 
 OPERATIONS: Final[Mapping[RequestType, Operation]] = {
-    "list_models": Operation(models.from_flat, models.plan, models.parse),
+    "list_models": Operation(models.from_flat, models.plan, models.parse, noted=models.noted),
     "chat_completion": Operation(chat.from_flat, chat.plan, chat.parse, noted=chat.noted, once=chat.ONCE),
     "chat_completion_stream": Operation(
         chat.from_flat, chat.plan, chat.parse, fold=chat.fold, noted=chat.noted

@@ -16,6 +16,7 @@ from .types import Document
 PATHS: Final = ("/v1/rerank", "/rerank")
 
 _INPUTS: Final[Mapping[str, str]] = {"query": "query", "documents": "documents"}
+_MEMBERS: Final = frozenset(_INPUTS)
 _MISSING_ROUTE: Final = frozenset({404, 405, 501})
 
 
@@ -65,12 +66,14 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     result has the caller's document, whatever the server made of it.
     """
     built = _built(request)
-    outcome = _read(request, reply)
-    return answered(outcome, built, ledger(built), request, reply, spent_ms, call)
+    notes = ledger(built)
+    outcome = _read(request, reply, notes)
+    return answered(outcome, built, notes, request, reply, spent_ms, call)
 
 
 def _built(request: Document) -> Built | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes, _MEMBERS)
     if isinstance(head, Failure):
         return head
     model, params = head
@@ -79,7 +82,6 @@ def _built(request: Document) -> Built | Failure:
         return errors.invalid("query must be text", "query")
     if query is None or (isinstance(query, str) and not query.strip()):
         return errors.invalid("query is required for rerank", "query")
-    notes: list[Note] = []
     if isinstance(request.get("documents"), str | Mapping):
         notes.append(Note("documents", "converted", "one document became a list of one"))
     texts = _texts(_listed(request), notes)
@@ -154,13 +156,13 @@ def _is_missing_route(reply: ReplyLike) -> bool:
     return "model" not in f"{field['message']} {field.get('code')} {field.get('param')}".lower()
 
 
-def _read(request: Document, reply: ReplyLike) -> dict[str, object] | Failure:
+def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, object] | Failure:
     document = document_of(reply, "results")
     if isinstance(document, Failure):
         return document
     candidates = _listed(request) or ()
     asked = _asks_for_documents(request)
-    results = _results(document, candidates if asked else None, len(candidates))
+    results = _results(document, candidates if asked else None, len(candidates), notes)
     if isinstance(results, str):
         return errors.rejected(
             "error converting rerank response",
@@ -170,7 +172,9 @@ def _read(request: Document, reply: ReplyLike) -> dict[str, object] | Failure:
         )
     answer: dict[str, object] = choices.plain_fields(document, ("results", "usage", "model"))
     answer |= {"results": results, "model": request_model(request)}
-    if (usage := _usage(document.get("usage"))) is not None:
+    if document.get("model") not in (None, answer["model"]):
+        notes.append(Note("model", "dropped", "the answer has the model that was asked for"))
+    if (usage := _usage(document.get("usage"), notes)) is not None:
         answer["usage"] = usage
     return answer
 
@@ -181,7 +185,9 @@ def _asks_for_documents(request: Document) -> bool:
     return not isinstance(given, Failure) and given.get("return_documents") is True
 
 
-def _results(document: Document, returned: object, count: int) -> list[dict[str, object]] | str:
+def _results(
+    document: Document, returned: object, count: int, notes: list[Note]
+) -> list[dict[str, object]] | str:
     """The sorted results, or what is wrong with them; ``returned`` are the documents to hand back."""
     if document.get("results") is None:
         return "missing results"
@@ -205,27 +211,46 @@ def _results(document: Document, returned: object, count: int) -> list[dict[str,
             return "relevance_score/score is required"
         entry: dict[str, object] = {"index": index, "relevance_score": score}
         entry |= choices.plain_fields(row, ("index", "relevance_score", "document", name))
+        if name == "score":
+            notes.append(Note("results[].score", "renamed", "relevance_score"))
+        if row.get("document") is not None:
+            notes.append(
+                Note("results[].document", "dropped", "return_documents gives back the caller's own")
+            )
         originals = documents.as_array(returned)
         if originals is not None:
             original = originals[index]
             entry["document"] = {"text": original} if isinstance(original, str) else original
         scored[index] = (score, entry)
-    return [entry for _, entry in sorted(scored.values(), key=lambda pair: (-pair[0], pair[1]["index"]))]
+    best_first = sorted(scored.values(), key=lambda pair: (-pair[0], pair[1]["index"]))
+    if [*scored.values()] != best_first:
+        notes.append(Note("results", "converted", "sorted, the best first"))
+    return [entry for _, entry in best_first]
 
 
-def _usage(value: object) -> dict[str, object] | None:
+def _usage(value: object, notes: list[Note]) -> dict[str, object] | None:
     """Token counts under one name each, or ``None`` when it says nothing."""
-    counts = choices.usage(value)
+    counts = choices.usage(value, notes)
     if counts is None:
         return None
     for name, other in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
         if other in counts:
             second = counts.pop(other)
-            counts[name] = counts.get(name) or second
+            if counts.get(name):
+                notes.append(Note(f"usage.{other}", "dropped", f"{name} is set"))
+            else:
+                if name in counts:
+                    notes.append(Note(f"usage.{name}", "dropped", f"{other} says more"))
+                counts[name] = second
+                notes.append(Note(f"usage.{other}", "renamed", name))
     spent = sum(
         documents.as_integer(counts.get(name)) or 0 for name in ("prompt_tokens", "completion_tokens")
     )
     if spent and not counts.get("total_tokens"):
         counts["total_tokens"] = spent
+        notes.append(Note("usage.total_tokens", "defaulted", "the sum of the others"))
     told = (any(count.values()) if isinstance(count, Mapping) else count for count in counts.values())
-    return counts if any(told) else None
+    if any(told):
+        return counts
+    notes.append(Note("usage", "dropped", "all counts are zero"))
+    return None

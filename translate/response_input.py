@@ -8,7 +8,8 @@ cannot hold is refused with the name of its place, before anything is sent.
 https://platform.openai.com/docs/api-reference/responses/create
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from . import choices, documents, messages
@@ -28,7 +29,9 @@ _ROLES: Final[Mapping[str, str]] = {
 _HINTS: Final[Mapping[str, str]] = {
     "item_reference": ": nothing is stored here, send the item itself, as clients do with store: false"
 }
-_ITEM_KEYS: Final = ("type", "id", "status")  # what the provider says of an item; a chat has no place for it
+_OF_ITEMS: Final = ("id", "status")  # what the provider says of an item
+_NO_PLACE: Final = "a chat has no place for it"
+_NUMBER: Final = re.compile(r"\[[0-9]+\]")
 _ITEMS_OF_THEIR_OWN: Final = ("tool_calls", "reasoning", "reasoning_content", "reasoning_details")
 _TOOL_MESSAGE_KEYS: Final = ("role", "tool_call_id", "content")
 _OPENAI_PART_KEYS: Final = ("prompt_cache_breakpoint",)
@@ -163,9 +166,9 @@ def _message(item: Document, place: str, chat: _Chat, notes: list[Note]) -> Fail
         return content
     if role != given:
         notes.append(Note(f"{place}.role", "converted", f"{given} became {role}"))
-    if item.get("phase") is not None:
+    others = _others(item, ("type", "role", "content"), _OF_ITEMS, place, notes)
+    if others.pop("phase", None) is not None:
         notes.append(Note(f"{place}.phase", "dropped", "vLLM has no phases"))
-    others = choices.plain_fields(item, (*_ITEM_KEYS, "role", "content", "phase"))
     if role != "assistant":
         if content is None:
             return invalid(f"{place}.content is required", f"{place}.content")
@@ -181,23 +184,24 @@ def _message(item: Document, place: str, chat: _Chat, notes: list[Note]) -> Fail
 
 
 def _reasoning(item: Document, place: str, chat: _Chat, notes: list[Note]) -> Failure | None:
-    content = _thoughts(item.get("content"), f"{place}.content")
-    summary = _thoughts(item.get("summary"), f"{place}.summary")
+    content = _thoughts(item.get("content"), f"{place}.content", notes)
+    summary = _thoughts(item.get("summary"), f"{place}.summary", notes)
     if isinstance(content, Failure):
         return content
     if isinstance(summary, Failure):
         return summary
-    if item.get("encrypted_content") is not None:
+    if "encrypted_content" in item:
         reason = "only the provider that made it can read it"
         notes.append(Note(f"{place}.encrypted_content", "dropped", reason))
     if content and summary:
         notes.append(Note(f"{place}.summary", "dropped", "content says it in full"))
+    _others(item, ("type", "content", "summary", "encrypted_content"), item, place, notes)
     if thought := content or summary:
         chat.turn.think(thought)
     return None
 
 
-def _thoughts(value: object, place: str) -> str | Failure:
+def _thoughts(value: object, place: str, notes: list[Note]) -> str | Failure:
     if value is None or isinstance(value, str):
         return value or ""
     parts = documents.as_array(value)
@@ -206,9 +210,10 @@ def _thoughts(value: object, place: str) -> str | Failure:
     texts: list[str] = []
     for index, part in enumerate(parts):
         text = part.get("text") if isinstance(part, Mapping) else None
-        if not isinstance(text, str):
+        if not isinstance(part, Mapping) or not isinstance(text, str):
             return invalid(f"{place}[{index}].text must be text", f"{place}[{index}].text")
         texts.append(text)
+        _others(part, ("type", "text"), part, f"{place}[{index}]", notes)
     return "\n".join(filter(None, texts))
 
 
@@ -227,10 +232,10 @@ def _function_call(item: Document, place: str, chat: _Chat, notes: list[Note]) -
         notes.append(Note(f"{place}.arguments", "defaulted", "an empty object"))
     elif not isinstance(item.get("arguments"), str):
         notes.append(Note(f"{place}.arguments", "converted", "a value became its JSON text"))
-    handled = (*_ITEM_KEYS, "call_id", "name", "namespace", "arguments", "caller", "async", "function")
+    gone = (*_OF_ITEMS, "namespace", "caller", "async", "function")
     function = {"name": name, "arguments": arguments}
     call: Message = {"id": call_id, "type": "function", "function": function}
-    chat.turn.call(call | choices.plain_fields(item, handled))
+    chat.turn.call(call | _others(item, ("type", "call_id", "name", "arguments"), gone, place, notes))
     return None
 
 
@@ -248,9 +253,9 @@ def _function_call_output(item: Document, place: str, chat: _Chat, notes: list[N
         notes.append(Note(f"{place}.output", "converted", "a value became its JSON text"))
     if isinstance(content, Failure):
         return content
-    handled = (*_ITEM_KEYS, "call_id", "output", "name", "namespace", "caller", *_TOOL_MESSAGE_KEYS)
+    gone = (*_OF_ITEMS, "name", "namespace", "caller", *_TOOL_MESSAGE_KEYS)
     message: Message = {"role": "tool", "tool_call_id": call_id, "content": content}
-    chat.add(message | choices.plain_fields(item, handled))
+    chat.add(message | _others(item, ("type", "call_id", "output"), gone, place, notes))
     return None
 
 
@@ -259,6 +264,22 @@ def _call_id(item: Document, place: str, notes: list[Note]) -> object | Failure:
     if not isinstance(call_id, str) or not call_id:
         return invalid(f"{place}.call_id is required", f"{place}.call_id")
     return messages.call_id(call_id, f"{place}.call_id", notes)
+
+
+def _others(
+    source: Document, handled: Collection[str], gone: Collection[str], place: str, notes: list[Note]
+) -> Message:
+    """What goes along as it is. Notes tell of what does not, ``gone`` and nulls, one note for all items."""
+    out: Message = {}
+    for name, value in source.items():
+        if name in handled:
+            continue
+        if value is None or name in gone:
+            where = f"{_NUMBER.sub('[]', place)}.{name}"
+            notes.append(Note(where, "dropped", "null" if value is None else _NO_PLACE))
+        else:
+            out[name] = value
+    return out
 
 
 _ITEMS: Final[Mapping[str, Callable[[Document, str, _Chat, list[Note]], Failure | None]]] = {
@@ -300,54 +321,59 @@ def _part(source: object, place: str, notes: list[Note]) -> Message | Failure:
     part = messages.part(without(source, _OPENAI_PART_KEYS, place, notes), place, notes)
     convert = _PARTS.get(kind)
     # Any other kind is the server's business, as in a chat: audio_url, image_embeds, ...
-    return dict(part) if convert is None else convert(part, place)
+    return dict(part) if convert is None else convert(part, place, notes)
 
 
-def _text_part(part: Document, place: str) -> Message | Failure:
+def _text_part(part: Document, place: str, notes: list[Note]) -> Message | Failure:
     text = part.get("text")
     if not isinstance(text, str):
         return invalid(f"{place}.text must be text", f"{place}.text")
     # Annotations and log probabilities are what was said about the text, not what was said.
-    others = choices.plain_fields(part, ("type", "text", "annotations", "logprobs"))
+    others = _others(part, ("type", "text"), ("annotations", "logprobs"), place, notes)
     return {"type": "text", "text": text, **others}
 
 
-def _refusal_part(part: Document, place: str) -> Message | Failure:
+def _refusal_part(part: Document, place: str, notes: list[Note]) -> Message | Failure:
     refusal = part.get("refusal")
     if not isinstance(refusal, str):
         return invalid(f"{place}.refusal must be text", f"{place}.refusal")
-    return {"type": "refusal", "refusal": refusal, **choices.plain_fields(part, ("type", "refusal"))}
+    others = _others(part, ("type", "refusal"), (), place, notes)
+    return {"type": "refusal", "refusal": refusal, **others}
 
 
-def _image_part(part: Document, place: str) -> Message | Failure:
-    return _linked(part, "image_url", ("detail",), place)
+def _image_part(part: Document, place: str, notes: list[Note]) -> Message | Failure:
+    return _linked(part, "image_url", ("detail",), place, notes)
 
 
-def _video_part(part: Document, place: str) -> Message | Failure:
-    return _linked(part, "video_url", (), place)
+def _video_part(part: Document, place: str, notes: list[Note]) -> Message | Failure:
+    return _linked(part, "video_url", (), place, notes)
 
 
-def _linked(part: Document, kind: str, members: tuple[str, ...], place: str) -> Message | Failure:
+def _linked(
+    part: Document, kind: str, members: tuple[str, ...], place: str, notes: list[Note]
+) -> Message | Failure:
     """A part that holds an address, which a chat wraps into an object."""
     target = part.get(kind)
     # The wrapped form is that of chat completions, which some clients use here, too.
     wrapped = dict(target) if isinstance(target, Mapping) else {"url": target}
     if not isinstance(wrapped.get("url"), str) or not wrapped["url"]:
         return _absent(part, kind, place)
-    wrapped |= {name: part[name] for name in members if part.get(name) is not None}
-    return {"type": kind, kind: wrapped, **choices.plain_fields(part, ("type", kind, "file_id", *members))}
+    told = [name for name in members if part.get(name) is not None]
+    wrapped |= {name: part[name] for name in told}
+    others = _others(part, ("type", kind, *told), ("file_id",), place, notes)
+    return {"type": kind, kind: wrapped, **others}
 
 
-def _file_part(part: Document, place: str) -> Message | Failure:
+def _file_part(part: Document, place: str, notes: list[Note]) -> Message | Failure:
     data = part.get("file_data")
     if not isinstance(data, str) or not data:
         return _absent(part, "file_data", place)
     file = {name: part[name] for name in ("file_data", "filename") if part.get(name) is not None}
-    handled = ("type", "file_data", "filename", "file_id", "file_url", "file_type", "detail")
-    return {"type": "file", "file": file, **choices.plain_fields(part, handled)}
+    gone = ("file_id", "file_url", "file_type", "detail")
+    return {"type": "file", "file": file, **_others(part, ("type", *file), gone, place, notes)}
 
 
-def _audio_part(part: Document, place: str) -> Message | Failure:
+def _audio_part(part: Document, place: str, notes: list[Note]) -> Message | Failure:
     if not isinstance(part.get("input_audio"), Mapping):
         return invalid(f"{place}.input_audio must be an object", f"{place}.input_audio")
     return dict(part)
@@ -360,7 +386,7 @@ def _absent(part: Document, name: str, place: str) -> Failure:
     return invalid(f"{place}.{name} is required", f"{place}.{name}")
 
 
-_PARTS: Final[Mapping[str, Callable[[Document, str], Message | Failure]]] = {
+_PARTS: Final[Mapping[str, Callable[[Document, str, list[Note]], Message | Failure]]] = {
     "input_text": _text_part,
     "output_text": _text_part,
     "text": _text_part,

@@ -70,8 +70,10 @@ def _left_out(name: str, value: object, given: Fields, tools: Tools, written: Fi
             return "max_output_tokens is set"
         case "response_format" if written:
             return "text.format is set"
-        case "truncation" if value != "disabled":
+        case "truncation":
             return "vLLM refuses a prompt that is too long"
+        case "background":
+            return "nothing is done in the background"
     return _DROPPED.get(name, "")
 
 
@@ -91,7 +93,7 @@ def _converted(name: str, value: object, given: Fields, tools: Tools, notes: lis
             return {name: value, "logprobs": True}
         case "include":
             return _included(value, given, notes)
-        case "background" | "instructions" | "truncation":  # not in the background; a message; none
+        case "instructions":  # a message
             return {}
     return {name: value}
 
@@ -109,11 +111,15 @@ def _refused(given: Fields) -> Failure | None:
 
 def _included(value: object, given: Fields, notes: list[Note]) -> Fields:
     entries = documents.as_array(value) or ()
-    notes.extend(
-        Note(f"include[{index}]", "dropped", "vLLM has no such part of an answer")
-        for index, entry in enumerate(entries)
-        if entry != _LOGPROBS
-    )
+    if not entries:
+        notes.append(Note("include", "dropped", "not an array" if value else "empty"))
+    for index, entry in enumerate(entries):
+        if entry != _LOGPROBS:
+            notes.append(Note(f"include[{index}]", "dropped", "vLLM has no such part of an answer"))
+        elif "logprobs" in given:
+            notes.append(Note(f"include[{index}]", "dropped", "logprobs is set"))
+        else:
+            notes.append(Note(f"include[{index}]", "renamed", "logprobs"))
     return {"logprobs": True} if _LOGPROBS in entries and "logprobs" not in given else {}
 
 

@@ -83,11 +83,11 @@ def fold(request: Document, head: HeadLike, call: Call) -> Fold:
 
 
 def _bridged(request: Document) -> _Bridged | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes)
     if isinstance(head, Failure):
         return head
     model, params = head
-    notes: list[Note] = []
     given = parameters.merged(params, notes)
     if isinstance(given, Failure):
         return given
@@ -99,7 +99,12 @@ def _bridged(request: Document) -> _Bridged | Failure:
     if isinstance(fields, Failure):
         return fields
     # As extra_params they are taken by their names alone.
-    asked = {**request, "model": model, "input": messages, "params": {"extra_params": fields}}
+    asked = {
+        "provider": request.get("provider"),
+        "model": model,
+        "input": messages,
+        "params": {"extra_params": fields},
+    }
     return _Bridged(asked, notes, echo(given, instructions))
 
 

@@ -60,6 +60,8 @@ class ToolCalls:
         for fragment in fragments:
             if isinstance(fragment, Mapping):
                 self._take(fragment, reply_id, out)
+            else:
+                self._note(choices.not_an_object(f"choices[{self._choice}].delta.tool_calls"))
         return out
 
     def rest(self, reply_id: object) -> list[dict[str, object]]:

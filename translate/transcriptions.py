@@ -110,11 +110,11 @@ def fold(request: Document, head: HeadLike, call: Call) -> Fold:
 
 
 def _form(request: Document, call: Call) -> _Form | Failure:
-    head = opened(request)
+    notes: list[Note] = []
+    head = opened(request, notes)
     if isinstance(head, Failure):
         return head
     model, params = head
-    notes: list[Note] = []
     file = _file(request.get("input"), notes)
     if isinstance(file, Failure):
         return file
@@ -174,10 +174,13 @@ def _stream_options(given: Document, notes: list[Note]) -> dict[str, object] | F
     fields: dict[str, object] = {"stream": True, "stream_include_usage": True}
     told = given.get("stream_options")
     if isinstance(told, str):  # all that a form can carry
+        notes.append(Note("stream_options", "converted", "its members became fields of their own"))
         told = documents.decode(told.encode(errors="surrogatepass"))
     options = {} if told is None else documents.as_object(told)
     if options is None:
         return errors.invalid("stream_options must be an object", "stream_options")
+    if told is not None and not options:
+        notes.append(Note("stream_options", "dropped", "empty"))
     for member, value in options.items():
         name = f"stream_{member}"
         if name in given:
@@ -185,6 +188,8 @@ def _stream_options(given: Document, notes: list[Note]) -> dict[str, object] | F
         elif value is not None:
             fields[name] = value
             notes.append(Note(f"stream_options.{member}", "renamed", name))
+        else:
+            notes.append(Note(f"stream_options.{member}", "dropped", "null"))
     fields |= {name: given[name] for name in _OPTIONS[1:] if name in given}
     if not _means_yes(fields["stream_include_usage"]):
         notes.append(Note("stream_include_usage", "converted", "true: the final event carries usage"))
@@ -245,7 +250,7 @@ def _read(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     if isinstance(duration, str) and _NUMBER.fullmatch(duration):  # vLLM before 0.32
         answer["duration"] = documents.decode(duration.encode())
         notes.append(Note("duration", "converted", "text became a number"))
-    if (usage := choices.usage(document.get("usage"))) is not None:
+    if (usage := choices.usage(document.get("usage"), notes)) is not None:
         answer["usage"] = usage
     about = extra_fields(call, request_model(request), spent_ms, notes=notes)
     answer["extra_fields"] = {**about, **_raw(reply, call)}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,10 @@ def test_a_folder_without_expectations_is_new_and_then_the_same(
         0,
         f"new {HELLO}\nnew chat_completion_stream/hello@vllm-0.32.0\n{SUMMARY}"
         "chat_completion               0        0        1        0\n"
-        "chat_completion_stream        0        0        1        0\n",
+        "chat_completion_stream        0        0        1        0\n"
+        "2 recordings have no expectation yet: --update writes them\n",
     )
-    checked(capsys, str(folder), "--update")
+    assert checked(capsys, str(folder), "--update")[1].endswith("\n2 expectations written\n")
     status, report = checked(capsys, str(folder))
     assert (status, report) == (
         0,
@@ -88,13 +90,18 @@ def test_a_server_whose_answers_look_different(
     folder: Path, capsys: pytest.CaptureFixture[str], upstream: Upstream
 ) -> None:
     shutil.rmtree(folder / "chat_completion_stream")
-    upstream.answers(reply({"error": {"message": "no"}}, 400), reply(COMPLETION))
+    version, silence = reply({"version": "0.16.0"}), reply(b"", 404)
+    upstream.answers(version, reply({"error": {"message": "no"}}, 400), silence, reply(COMPLETION))
     status, report = checked(capsys, str(folder), "--against", upstream.url)
-    assert (status, report.splitlines()[:2]) == (1, [f"changed {HELLO}", "    status 200 became 400"])
+    assert (status, report.splitlines()[:3]) == (
+        1,
+        [f"{upstream.url}: vLLM 0.16.0", f"changed {HELLO}", "    status 200 became 400"],
+    )
     status, report = checked(capsys, str(folder), "--against", upstream.url)
     assert status == 1
+    assert report.startswith(f"{upstream.url}: it does not tell its version\n")
     assert "    missing $.choices[].message.reasoning: text\n" in report
-    assert upstream.request(0).body == upstream.request(1).body
+    assert upstream.request(1).body == upstream.request(3).body
 
 
 def test_what_cannot_be_found_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,3 +110,13 @@ def test_what_cannot_be_found_out(tmp_path: Path, capsys: pytest.CaptureFixture[
         f"bifrost-vllm: {tmp_path}: there is no cassette in this directory\n",
     )
     assert checked(capsys, str(tmp_path), "--update", "--against", "http://x")[0] == 2
+
+
+def test_a_server_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert checked(capsys, str(folder), "--against", url) == (
+            2,
+            f"bifrost-vllm: {url}: connection refused\n",
+        )

@@ -1,6 +1,9 @@
 """Chat through the gateway: what the server sees, and every byte that the client gets."""
 
+import asyncio
 import json
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +17,9 @@ from tests.e2e.loopback import (
     ASK_STREAM,
     COMPLETION,
     HELLO,
+    PATIENCE_S,
     USAGE,
+    Exchange,
     Upstream,
     delta,
     reply,
@@ -252,3 +257,50 @@ def test_health_asks_no_server(serve: Serve, http: requests.Session) -> None:
         ],
     }
     assert http.head(f"{url}/health").status_code == 200
+
+
+def test_a_key_that_names_the_version_of_its_server_is_asked_as_that_version_reads(
+    serve: Serve, upstream: Upstream, http: requests.Session
+) -> None:
+    key = Key("k", "k", url=upstream.url, models=("*",), server_version="0.16.0")
+    upstream.answers(reply(COMPLETION))
+    answer = http.post(serve(Config((key,))) + PATHS[0], json={**ASK, "reasoning_effort": "max"})
+    assert upstream.request().document["reasoning_effort"] == "high"
+    assert answer.json()["extra_fields"]["translation_notes"] == [
+        {
+            "param": "reasoning_effort",
+            "action": "converted",
+            "detail": "high, which vLLM 0.16.0 accepts, as it does not max",
+        }
+    ]
+
+
+def test_the_version_that_a_server_tells_counts_from_then_on_and_no_request_waits_for_it(
+    serve: Serve, upstream: Upstream, http: requests.Session
+) -> None:
+    """The first answer is there before the server has said which version it is."""
+    answered = threading.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        if exchange.seen.line.startswith("GET /version "):
+            await asyncio.to_thread(answered.wait, PATIENCE_S)
+            await reply({"version": "0.16.0"})(exchange)
+        else:
+            await reply(COMPLETION)(exchange)
+
+    upstream.always_answers(answer)
+    url = serve(Config((Key("k", "k", url=upstream.url, models=("*",), server_version="auto"),))) + PATHS[0]
+
+    def effort() -> object:
+        sent = http.post(url, json={**ASK, "reasoning_effort": "max"}, headers={"x-bf-dry-run": "true"})
+        return json.loads(sent.json()["body"])["reasoning_effort"]
+
+    assert http.post(url, json={**ASK, "reasoning_effort": "max"}).status_code == 200
+    (asked,) = [seen for seen in upstream.seen if not seen.line.startswith("GET ")]
+    assert asked.document["reasoning_effort"] == "max"
+    answered.set()
+    deadline = time.monotonic() + PATIENCE_S
+    while effort() == "max":
+        assert time.monotonic() < deadline, "it was not learnt"
+    assert effort() == "high"
+    assert sum(seen.line.startswith("GET /version ") for seen in upstream.seen) == 1

@@ -137,7 +137,7 @@ def test_a_vector_survives_the_way_to_base64_and_back(call: Call, vectors: list[
     numbers = [[float(number) for number in vector] for vector in vectors]
     assert same(vectors_of(asked_numbers), numbers)
     for answer in (asked_text, asked_numbers):
-        assert notes_of(answer) == [("data.embedding", "converted")]
+        assert notes_of(answer) == [("data[].embedding", "converted")]
     for params, form in (({}, vectors), ({"encoding_format": "base64"}, texts)):
         answer = parsed(body_of(*form), params, call)
         assert same(vectors_of(answer), wire(form))
@@ -169,7 +169,7 @@ def test_what_becomes_base64_is_a_vector_of_finite_numbers(call: Call, value: ob
         assert data == embedding.packed([float(number) for number in vector])
     else:
         assert encoded(out) == encoded(vector)
-        assert notes_of(answer) == [("data.embedding", "repaired")]
+        assert notes_of(answer) == [("data[].embedding", "repaired")]
 
 
 @each_call
@@ -185,7 +185,7 @@ def test_base64_becomes_numbers_or_stays(call: Call, text: str) -> None:
         assert same(out, [number if math.isfinite(number) else None for number in numbers])
     else:
         assert out == wire(text)
-        assert notes_of(answer) == [("data.embedding", "repaired")]
+        assert notes_of(answer) == [("data[].embedding", "repaired")]
 
 
 @each_call
@@ -210,7 +210,7 @@ def test_numbers_of_which_we_know_no_more_stay_as_they_came(
 ) -> None:
     answer = parsed(body_of(vector), params, call)
     assert vectors_of(answer) == [vector]
-    assert [note for note in notes_of(answer) if note[0] == "data.embedding"] == []
+    assert [note for note in notes_of(answer) if note[0] == "data[].embedding"] == []
 
 
 # -- order -------------------------------------------------------------------------------------------

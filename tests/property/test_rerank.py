@@ -41,7 +41,13 @@ def test_any_order_of_the_results_gives_the_same_answer(
     other = parsed({"results": data.draw(st.permutations(said.rows))}, asked)
     assert not isinstance(answer, Failure)
     assert not isinstance(other, Failure)
-    assert encoded(answer) == encoded(other)
+    assert encoded(untold(answer)) == encoded(untold(other))
+
+
+def untold(answer: Mapping[str, object]) -> Mapping[str, object]:
+    """An answer without its notes, one of which says whether the results had to be sorted."""
+    fields = wire(answer["extra_fields"])
+    return {**answer, "extra_fields": {name: fields[name] for name in fields if name != "translation_notes"}}
 
 
 def score_of(row: Mapping[str, object]) -> object:

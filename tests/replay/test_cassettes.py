@@ -14,6 +14,7 @@ import vcr  # type: ignore[import-untyped]
 import yaml
 
 from recording.catalogue import SCENARIOS
+from recording.matrix import QUESTIONS
 from recording.recorder import plan_of
 from recording.scenarios import FromClient, Scenario
 from tests.forms import parts_of
@@ -230,6 +231,13 @@ def test_the_newest_version_answers_where_several_do() -> None:
 
 def test_there_is_one_recording_for_each_scenario_and_no_other() -> None:
     assert sorted(recording.name for recording in recorded_from(NEWEST)) == sorted(CASES)
+
+
+def test_what_every_version_is_asked_has_been_asked_of_an_older_one() -> None:
+    titles = {f"{form}/{scenario.name}" for scenario, form in CASES.values()}
+    assert len(set(QUESTIONS)) == len(QUESTIONS)
+    assert set(QUESTIONS) <= titles
+    assert {f"{title}@vllm-0.16.0" for title in QUESTIONS} <= set(BY_NAME)
 
 
 @pytest.mark.parametrize(("scenario", "form"), CASES.values(), ids=CASES)

@@ -156,7 +156,7 @@ def thoughts(text: str) -> dict[str, object]:
             id="no calls",
         ),
         pytest.param(
-            {"content": "x", "reasoning_content": "t"},
+            {"role": "assistant", "content": "x", "reasoning_content": "t"},
             {"role": "assistant", "content": "x", **thoughts("t")},
             id="the older name",
         ),
@@ -228,15 +228,19 @@ def test_calls_without_id_or_type_get_them() -> None:
         },
         notes=[
             {
-                "param": "choices[0].message.tool_calls[0].id",
-                "action": "defaulted",
-                "detail": "the server sent none",
+                "param": "choices[0].message.tool_calls[0].function.arguments",
+                "action": "converted",
+                "detail": "a value became its JSON text",
             },
-            {
-                "param": "choices[0].message.tool_calls[1].id",
-                "action": "defaulted",
-                "detail": "the server sent none",
-            },
+            *(
+                {
+                    "param": f"choices[0].message.tool_calls[{index}].{name}",
+                    "action": "defaulted",
+                    "detail": detail,
+                }
+                for index in (0, 1)
+                for name, detail in (("id", "the server sent none"), ("type", "function"))
+            ),
         ],
     )
 

@@ -36,7 +36,7 @@ def sent(call: Call = CALL, **params: object) -> dict[str, object]:
 
 def noted(call: Call = CALL, **params: object) -> list[tuple[str, str, str]]:
     notes: list[Note] = []
-    chat_fields(params, call.request_type == "chat_completion_stream", call.structured_outputs, notes)
+    chat_fields(params, call.request_type == "chat_completion_stream", call, notes)
     return [(note.param, note.action, note.detail) for note in notes]
 
 

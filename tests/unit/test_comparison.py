@@ -43,6 +43,7 @@ def test_the_shape_of_several_documents_together() -> None:
         ({"a": "x", "b": "y"}, {"c": "z"}, [Change("missing", "$.a", "text"), Change("missing", "$.b", "text"), Change("added", "$.c", "text")]),
         ({"a": {}}, {"b": {}}, [Change("missing", "$.a", "object"), Change("added", "$.b", "object")]),
         ({"a": None}, {"b": None}, [Change("missing", "$.a", "null"), Change("added", "$.b", "null")]),
+        ({"u": {"a": 1, "b": {}}}, {"u": None}, [Change("retyped", "$.u", "from object to null")]),
         ({"ab": 1, "a": {"x": 1}}, {}, [Change("missing", "$.a", "object"), Change("missing", "$.ab", "number")]),
     ],
 )  # fmt: skip
@@ -110,6 +111,17 @@ def test_a_report_for_people() -> None:
         "embedding              0        0        1        0\n"
     )
     assert "\x1b[31mchanged\x1b[0m chat_completion/b" in reports.text(VERDICTS, colour=True)
+
+
+def test_what_changed_in_several_recordings_is_counted_and_a_remark_ends_the_report() -> None:
+    verdicts = [Verdict(name, "rerank", "changed", ("a", name)) for name in "xyz"]
+    assert reports.text(verdicts, colour=False, remark="so much for that") == (
+        "changed x\n    a\n    x\nchanged y\n    a\n    y\nchanged z\n    a\n    z\n"
+        "in several recordings\n    3 times a\n"
+        "operation     same  changed      new  unknown\n"
+        "rerank           0        3        0        0\n"
+        "so much for that\n"
+    )
 
 
 def test_reports_for_machines() -> None:

@@ -144,7 +144,7 @@ def test_vectors_come_in_the_form_that_was_asked_for(
     answer = parsed(body, {"encoding_format": asked} if asked else {}, call)
     assert rows(answer) == [{"index": 0, "object": "embedding", "embedding": embedding}]
     assert notes(answer) == (
-        [{"param": "data.embedding", "action": "converted", "detail": note}] if note is not None else None
+        [{"param": "data[].embedding", "action": "converted", "detail": note}] if note is not None else None
     )
 
 
@@ -165,7 +165,7 @@ def test_a_vector_that_has_no_other_form_stays_as_it_came(asked: str, embedding:
     assert rows(answer) == [{"index": 0, "object": "embedding", "embedding": embedding}]
     assert notes(answer) == [
         {
-            "param": "data.embedding",
+            "param": "data[].embedding",
             "action": "repaired",
             "detail": f"left as it came: it cannot become {asked}",
         }

@@ -23,7 +23,7 @@ def test_the_plan_is_one_get() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "rows"),
+    ("body", "rows", "others", "notes"),
     [
         pytest.param(
             b'{"object":"list","data":[{"id":"org/m","object":"model","created":1,"owned_by":"vllm","root":"m",'
@@ -40,19 +40,30 @@ def test_the_plan_is_one_get() -> None:
                     "context_length": 1024,
                 }
             ],
+            {"object": "list"},
+            None,
             id="vLLM's list",
         ),
         pytest.param(
             b'{"data":[{"id":"lora_1","root":"/loras/1","parent":"org/m","max_model_len":null}]}',
             [{"id": "vllm/lora_1", "root": "/loras/1", "parent": "org/m"}],
+            {},
+            None,
             id="an adapter",
         ),
-        pytest.param(b'[{"id":"a"},5]', [{"id": "vllm/a"}], id="a bare array"),
+        pytest.param(
+            b'[{"id":"a"},5]',
+            [{"id": "vllm/a"}],
+            {},
+            [{"param": "data[1]", "action": "dropped", "detail": "not an object"}],
+            id="a bare array",
+        ),
     ],
 )
-def test_rows(body: bytes, rows: object) -> None:
+def test_rows(body: bytes, rows: object, others: dict[str, object], notes: object) -> None:
     outcome = models.parse({"provider": "vllm"}, Reply(200, JSON, body, 3), 3, CALL)
-    assert outcome == {"data": rows, "extra_fields": EXTRA}
+    told = {} if notes is None else {"translation_notes": notes}
+    assert outcome == {**others, "data": rows, "extra_fields": {**EXTRA, **told}}
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,16 @@ EXTRA = {
 }
 
 
+NOT_THEIRS = Note("results[].document", "dropped", "return_documents gives back the caller's own")
+SORTED = Note("results", "converted", "sorted, the best first")
+
+
+def noted(*notes: Note) -> dict[str, object]:
+    """The fields of an answer with these notes after those that every answer here has."""
+    told = [*EXTRA["translation_notes"], *(note._asdict() for note in notes)]  # type: ignore[misc]
+    return {**EXTRA, "translation_notes": told}
+
+
 def test_a_whole_answer() -> None:
     upstream = {
         "id": "score-1",
@@ -223,7 +233,9 @@ def test_a_whole_answer() -> None:
         ],
         "model": "org/m",
         "usage": {"prompt_tokens": 5, "total_tokens": 5},
-        "extra_fields": EXTRA,
+        "extra_fields": noted(
+            NOT_THEIRS, SORTED, Note("model", "dropped", "the answer has the model that was asked for")
+        ),
     }
 
 
@@ -237,13 +249,12 @@ def test_callers_get_their_own_documents_back() -> None:
             {"index": 0, "relevance_score": 1, "document": {"text": "a"}},
         ],
         "model": "org/m",
-        "extra_fields": EXTRA
-        | {
-            "translation_notes": [
-                *EXTRA["translation_notes"],  # type: ignore[misc]
-                Note("return_documents", "dropped", "the answer gets the documents of the request")._asdict(),
-            ]
-        },
+        "extra_fields": noted(
+            Note("return_documents", "dropped", "the answer gets the documents of the request"),
+            Note("results[].score", "renamed", "relevance_score"),
+            NOT_THEIRS,
+            SORTED,
+        ),
     }
 
 

@@ -348,7 +348,7 @@ def test_an_answer_cut_before_its_first_word_is_incomplete() -> None:
 
 def test_calls_are_made_fit_for_clients() -> None:
     calls = [chat_call("c", ""), chat_call("c"), chat_call(None), {"id": "d", "function": None}]
-    out = parsed(completion({"content": None, "tool_calls": calls}, "tool_calls"))
+    out = parsed(completion({"role": "assistant", "content": None, "tool_calls": calls}, "tool_calls"))
     assert out["output"] == [
         function_call("c", 0),
         function_call("call_1_1", 1),
@@ -364,6 +364,7 @@ def test_calls_are_made_fit_for_clients() -> None:
             "action": "defaulted",
             "detail": "the server sent none",
         },
+        {"param": "choices[0].message.tool_calls[3].type", "action": "defaulted", "detail": "function"},
     ]
 
 
@@ -488,6 +489,7 @@ def test_what_has_no_place_in_a_response_stays_where_the_chat_had_it() -> None:
     encrypted = [{"type": "reasoning.encrypted", "data": "x"}]
     upstream = completion(
         {
+            "role": "assistant",
             "content": ["a", picture],
             "annotations": [citation],
             "reasoning": "hm",
@@ -537,8 +539,9 @@ def test_what_has_no_place_in_a_response_stays_where_the_chat_had_it() -> None:
 
 
 def test_a_second_choice_that_nobody_asked_for() -> None:
-    first = {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}
-    upstream = {**completion({}), "choices": [first, {"index": 1, "message": {"content": "b"}}]}
+    first = {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+    second = {"index": 1, "message": {"role": "assistant", "content": "b"}}
+    upstream = {**completion({}), "choices": [first, second]}
     out = parsed(upstream)
     assert out["output"] == [output_text("a")]
     assert out["extra_fields"]["translation_notes"] == [

@@ -11,7 +11,7 @@ from transports.base import Reply
 
 CALL = Call("responses")
 STREAMED = Call("responses_stream")
-ANSWER = b'{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}'
+ANSWER = b'{"choices":[{"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
 USER = {"role": "user", "content": "hi"}
 WEATHER = {"type": "function", "name": "get_weather", "description": "d", "parameters": {"b": 1, "a": 2}}
 CLOCK = {"type": "function", "name": "get_time", "parameters": None, "strict": False}
@@ -91,6 +91,36 @@ def assistant(
 
 def tool(call_id: str, content: object = "18") -> dict[str, object]:
     return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+NO_PLACE = "a chat has no place for it"
+AN_ID = [("input[].id", "dropped", NO_PLACE)]
+LEFT_BEHIND: Mapping[str, Sequence[tuple[str, str, str]]] = {
+    "image, file, audio and video": [
+        ("input[].content[].detail", "dropped", "null"),
+        ("input[].content[].file_id", "dropped", "null"),
+    ],
+    "an answer as it came": [
+        ("input[].content[].annotations", "dropped", NO_PLACE),
+        ("input[].content[].logprobs", "dropped", NO_PLACE),
+        *AN_ID,
+        ("input[].status", "dropped", NO_PLACE),
+        ("input[].phase", "dropped", "null"),
+    ],
+    "what the provider says of an item stays behind, what nobody knows goes along": [
+        ("input[].status", "dropped", NO_PLACE),
+        *AN_ID,
+        ("input[].caller", "dropped", NO_PLACE),
+        ("input[].namespace", "dropped", "null"),
+    ],
+    "two calls of one turn, results in another order": AN_ID,
+    "one call after another": AN_ID,
+    "a thought between calls is of the same turn": AN_ID,
+    "thought, text and call are one turn": AN_ID,
+    "several thoughts": AN_ID,
+    "a turn of thought alone is not moved to the next": AN_ID,
+}
+"""Notes, by the name of the test."""
 
 
 @pytest.mark.parametrize(
@@ -264,8 +294,9 @@ def tool(call_id: str, content: object = "18") -> dict[str, object]:
         ),
     ],
 )  # fmt: skip
-def test_input(items: object, messages: Sequence[object]) -> None:
-    assert bridged({"input": items}) == ({"model": "m", "messages": messages}, [])
+def test_input(items: object, messages: Sequence[object], request: pytest.FixtureRequest) -> None:
+    notes = LEFT_BEHIND.get(request.node.callspec.id, [])
+    assert bridged({"input": items}) == ({"model": "m", "messages": messages}, notes)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +380,7 @@ def test_input(items: object, messages: Sequence[object]) -> None:
             [
                 ("input[0].encrypted_content", "dropped", "only the provider that made it can read it"),
                 ("input[0].summary", "dropped", "content says it in full"),
+                *AN_ID,
                 ("input[1].phase", "dropped", "vLLM has no phases"),
             ],
             id="thoughts of another provider",
@@ -409,7 +441,8 @@ def test_input_with_notes(flat: Mapping[str, object], messages: object, notes: o
         ),
         pytest.param(
             {"reasoning": {"effort": "low", "summary": None}}, {"reasoning_effort": "low"},
-            [("reasoning.effort", "renamed", "reasoning_effort")], id="reasoning effort"
+            [("reasoning.effort", "renamed", "reasoning_effort"), ("reasoning.summary", "dropped", "null")],
+            id="reasoning effort"
         ),
         pytest.param(
             {"top_logprobs": 2, "top_p": 1},
@@ -425,6 +458,7 @@ def test_input_with_notes(flat: Mapping[str, object], messages: object, notes: o
             {"include": ["message.output_text.logprobs", "reasoning.encrypted_content", None]},
             {"logprobs": True},
             [
+                ("include[0]", "renamed", "logprobs"),
                 ("include[1]", "dropped", "vLLM has no such part of an answer"),
                 ("include[2]", "dropped", "vLLM has no such part of an answer"),
             ],
@@ -509,7 +543,15 @@ def test_input_with_notes(flat: Mapping[str, object], messages: object, notes: o
             [("tools", "dropped", "null"), ("tool_choice", "dropped", "there are no tools")],
             id="a choice among no tools",
         ),
-        pytest.param({"background": False, "truncation": "disabled"}, {}, [], id="what is done anyway"),
+        pytest.param(
+            {"background": False, "truncation": "disabled"},
+            {},
+            [
+                ("background", "dropped", "nothing is done in the background"),
+                ("truncation", "dropped", "vLLM refuses a prompt that is too long"),
+            ],
+            id="what is done anyway",
+        ),
         pytest.param(
             {"truncation": "auto", "max_tool_calls": 2, "context_management": [], "moderation": {"model": "x"},
              "stream_options": {"include_obfuscation": False}, "previous_response_id": None},

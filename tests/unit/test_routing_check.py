@@ -383,6 +383,7 @@ def test_what_bifrost_does_not_have_is_explained() -> None:
         "first_event_timeout_in_seconds",
         "idle_timeout_in_seconds",
         "log_format",
+        "server_version",
         "sse_keep_alive_interval_in_seconds",
         "strategy",
         "structured_outputs",

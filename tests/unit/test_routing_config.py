@@ -88,7 +88,11 @@ def test_every_member_that_is_used_has_its_effect() -> None:
                         "weight": 0.25,
                         "enabled": False,
                         "structured_outputs": "legacy",
-                        "vllm_key_config": {"url": "env.VLLM_URL", "model_name": ""},
+                        "vllm_key_config": {
+                            "url": "env.VLLM_URL",
+                            "model_name": "",
+                            "server_version": "0.16.0",
+                        },
                     }
                 ],
                 "network_config": {
@@ -139,6 +143,7 @@ def test_every_member_that_is_used_has_its_effect() -> None:
                 weight=0.25,
                 enabled=False,
                 structured_outputs="legacy",
+                server_version="0.16.0",
             ),
         ),
         network=Network(
@@ -276,6 +281,12 @@ NETWORK = "$.providers.vllm.network_config"
         ),
         pytest.param(with_key(enabled="yes"), [f"{KEY}.enabled: expected true or false, got a string"]),
         pytest.param(
+            with_key(vllm_key_config={"url": "http://x", "server_version": "newest"}),
+            [
+                f'{KEY}.vllm_key_config.server_version: expected a version such as "0.16.0", or "auto", got a string'
+            ],
+        ),
+        (
             with_key(structured_outputs="new"),
             [f'{KEY}.structured_outputs: expected "native" or "legacy", got a string'],
         ),

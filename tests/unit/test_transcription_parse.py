@@ -70,7 +70,6 @@ ANSWERS: dict[str, tuple[str | None, object, Mapping[str, object]]] = {
          "usage": {"type": "tokens", "input_tokens": 14, "input_token_details": {"audio_tokens": 14}, "total_tokens": 15}},
     ),
     "fields that nobody knows": (None, {"x": {"y": None}, "text": "a", "z": None, "n": []}, {"x": {"y": None}, "text": "a", "n": []}),
-    "usage that is none": (None, {"text": "a", "usage": 5}, {"text": "a"}),
     "a duration that is no number": (None, {"text": "a", "duration": "long"}, {"text": "a", "duration": "long"}),
     "a duration that JSON has no spelling for": (None, {"text": "a", "duration": "nan"}, {"text": "a", "duration": "nan"}),
 }  # fmt: skip
@@ -80,6 +79,12 @@ ANSWERS: dict[str, tuple[str | None, object, Mapping[str, object]]] = {
 def test_an_answer(response_format: str | None, said: object, expected: Mapping[str, object]) -> None:
     outcome = parsed(Reply(200, JSON, json.dumps(said).encode()), response_format)
     assert outcome == {**expected, "extra_fields": EXTRA}
+
+
+def test_a_usage_that_is_none_is_left_out_with_a_note() -> None:
+    outcome = parsed(Reply(200, JSON, b'{"text":"a","usage":5}'), None)
+    note = {"param": "usage", "action": "dropped", "detail": "not an object"}
+    assert outcome == {"text": "a", "extra_fields": {**EXTRA, "translation_notes": [note]}}
 
 
 def test_a_duration_that_is_a_text_becomes_a_number() -> None:
