@@ -6,7 +6,7 @@ CONFIG ?=
 VLLM ?= 0.32.0
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-clients lint types check record live bench lock clean
+.PHONY: help run test test-clients record-clients lint types check record live bench lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1 -/p' $(MAKEFILE_LIST)
@@ -19,7 +19,10 @@ test: check  ## lint, types and all tests
 
 test-clients: $(VENV)/.test-ready  ## try clients that others wrote, each in an environment under .clients; renews docs/clients.md
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest --clients tests/clients
+	$(BIN)/python -m pytest --clients -n 2 --dist loadgroup tests/clients
+
+record-clients: $(VENV)/.test-ready  ## record tests/clients/cassettes anew, each client before a real vLLM on this machine
+	$(BIN)/python -m tests.clients.record
 
 check: lint types
 
