@@ -68,11 +68,11 @@ def report_of(thread: LoopThread) -> Callable[[Client], Report]:
             recordings = Recordings.load(driving.CASSETTES / client.recordings)
             stack = AsyncExitStack()
             try:
-                url = thread.run(opened(stack, recordings))
+                urls = {way: thread.run(opened(stack, recordings)) for way in client.ways}
                 faults = {
                     name: thread.run(opened(stack, recordings, fault)) for name, fault in FAULTS.items()
                 }
-                known[client.name] = driving.tried(client, url, driving.every_task(), faults=faults)
+                known[client.name] = driving.tried(client, urls, driving.every_task(), faults)
             finally:
                 thread.run(stack.aclose())
         return known[client.name]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.clients import environments
-from tests.clients.clients import TASKS, Client
+from tests.clients.clients import TASKS, Client, Way
 
 ROOT: Final = Path(__file__).parents[2]
 PROGRAMS: Final = Path(__file__).parent / "programs"
@@ -44,10 +44,10 @@ def version(client: Client) -> str:
 
 
 def tried(
-    client: Client, url: str, tasks: Sequence[str], ways: Sequence[str] = (), faults: Mapping[str, str] = {}
+    client: Client, urls: Mapping[Way, str], tasks: Sequence[str], faults: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What a client made of the gateway at ``url``: for each way its features, and errors of ``faults``."""
-    asked = {"url": url, "tasks": tasks, "ways": ways or client.ways, "faults": faults, "speech": str(SPEECH)}
+    """What a client made of gateways: one for each way, and one for each fault."""
+    asked = {"urls": urls, "tasks": tasks, "faults": faults, "speech": str(SPEECH)}
     folder = environments.FOLDER / client.environment
     program = PROGRAMS / client.program
     if program.suffix == ".mjs":  # imports packages of the folder that it is in

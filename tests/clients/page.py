@@ -130,7 +130,7 @@ def _errors(client: Client, outcomes: Mapping[Cell, str]) -> list[str]:
 
 
 def _code(text: str) -> str:
-    return text if "`" in text or " " in text else f"`{text}`"
+    return text if "`" in text or " " in text or text == "none" else f"`{text}`"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -96,11 +96,11 @@ def record(served: str, server: str, folders: Sequence[str]) -> list[str]:
                 for form in FORMS[served]:
                     shutil.rmtree(target / form, ignore_errors=True)
                 with before(server, Path(name), "--record", str(target)) as url:
-                    wrong += differences(client, tried(client, url, tasks, ways[:1]))
+                    wrong += differences(client, tried(client, {ways[0]: url}, tasks, {}))
                 ways = ways[1:]
             if ways:
                 with before(server, Path(name)) as url:
-                    wrong += differences(client, tried(client, url, tasks, ways))
+                    wrong += differences(client, tried(client, dict.fromkeys(ways, url), tasks, {}))
         if served == "chat" and CONVERSATIONS in folders:
             print(f"  {CONVERSATIONS}", flush=True)
             conversations(server, Path(name))

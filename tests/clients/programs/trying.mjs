@@ -42,7 +42,7 @@ async function features(tasks) {
   const failures = {};
   for (const name of asked.tasks.filter((name) => name in tasks)) {
     try {
-      Object.assign(found, await tasks[name](asked.url));
+      Object.assign(found, await tasks[name](asked.urls.async));
     } catch (error) {
       failures[name] = `${error.constructor.name}: ${error.message}`;
     }

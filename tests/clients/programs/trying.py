@@ -2,9 +2,9 @@
 
 A program is run in the environment of its client and imports nothing of this
 project but this file, which needs nothing but Python. Its argument is JSON:
-``{"url": …, "tasks": […], "ways": […], "faults": {…}}``. It prints JSON: for
-each way, ``sync`` or ``async``, what each feature gave, which tasks failed and
-how, and the exception that each fault became.
+``{"urls": {…}, "tasks": […], "faults": {…}}``, where each way, ``sync`` or
+``async``, has a URL of its own. It prints JSON: for each way, what each feature
+gave, which tasks failed and how, and the exception that each fault became.
 """
 
 import asyncio
@@ -71,15 +71,15 @@ def named(error: BaseException) -> str:
 
 
 def features(
-    do: Callable[[Task, str], Features], tasks: Mapping[str, Task], asked: Any
+    do: Callable[[Task, str], Features], tasks: Mapping[str, Task], names: Sequence[str], url: str
 ) -> tuple[Features, dict[str, str]]:
     """What the tasks that are asked for give, and what those said that failed."""
     found: Features = {}
     failures: dict[str, str] = {}
-    for name in asked["tasks"]:
+    for name in names:
         if name in tasks:
             try:
-                found |= do(tasks[name], asked["url"])
+                found |= do(tasks[name], url)
             except Exception as error:
                 failures[name] = f"{named(error)}: {error}"
     return found, failures
@@ -92,10 +92,12 @@ def met(fault: str) -> tuple[str, ...]:
     return ("chat", "stream") if fault.isdigit() else ("stream",)
 
 
-def errors(do: Callable[[Task, str], Features], tasks: Mapping[str, Task], asked: Any) -> dict[str, str]:
+def errors(
+    do: Callable[[Task, str], Features], tasks: Mapping[str, Task], faults: Mapping[str, str]
+) -> dict[str, str]:
     """The exceptions of each fault, by the tasks that meet with it; one name where they are the same."""
     found: dict[str, str] = {}
-    for fault, url in asked["faults"].items():
+    for fault, url in faults.items():
         raised: list[str] = []
         for name in met(fault):
             if name not in tasks:
@@ -124,12 +126,12 @@ def main(ways: Mapping[str, Mapping[str, Task]]) -> None:
             return runner.run(waiting())
 
         for way, tasks in ways.items():
-            if way in asked["ways"]:
+            if url := asked["urls"].get(way):
                 do = wait_for if way == "async" else lambda task, url: task(url)
-                found, failures = features(do, tasks, asked)
+                found, failures = features(do, tasks, asked["tasks"], url)
                 report[way] = {
                     "features": found,
                     "failures": failures,
-                    "errors": errors(do, tasks, asked),
+                    "errors": errors(do, tasks, asked["faults"]),
                 }
     json.dump(report, sys.stdout)
