@@ -49,11 +49,11 @@ STATUS = "\n%{http_code}"
 
 
 class CurlError(Exception):
-    """How curl tells that something went wrong."""
+    """How curl tells that something went wrong, and what it printed."""
 
-    @property
-    def name_in_report(self) -> str:
-        return str(self)
+    def __init__(self, name_in_report: str, printed: str) -> None:
+        super().__init__(printed)
+        self.name_in_report = name_in_report
 
 
 def curl(*arguments: str) -> str:
@@ -62,7 +62,7 @@ def curl(*arguments: str) -> str:
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     body, _, status = done.stdout.rpartition("\n")
     if done.returncode:
-        raise CurlError(f"exit status {done.returncode}, HTTP {status}")
+        raise CurlError(f"exit status {done.returncode}, HTTP {status}", body)
     return body
 
 
@@ -78,9 +78,8 @@ def events(url: str, path: str, document: Any) -> Iterator[Any]:
             return
         event = json.loads(payload)
         if event.get("error"):
-            raise CurlError(
-                "exit status 0, an event with `error`" + ("" if event.get("type") else ", no `[DONE]`")
-            )
+            ending = "" if event.get("type") else ", no `[DONE]`"
+            raise CurlError(f"exit status 0, an event with `error`{ending}", payload)
         yield event
 
 

@@ -21,6 +21,7 @@ export const FUNCTION = { name: "get_weather", description: DESCRIPTION, paramet
 export const SKY = '{"celsius": 18, "sky": "clear"}';
 export const NO_THOUGHT = { chat_template_kwargs: { enable_thinking: false } };
 export const WITHIN_MS = 20_000;
+const WHY = ["a scripted fault", "connection reset"];
 
 const asked = JSON.parse(process.argv[2]);
 
@@ -64,7 +65,8 @@ async function errors(tasks) {
         await tasks[name](url);
         raised.add("none");
       } catch (error) {
-        raised.add(error.constructor.name);
+        const said = WHY.some((why) => error.message.includes(why));
+        raised.add(error.constructor.name + (said ? "" : `, which does not say why: ${error.message}`));
       }
     }
     if (raised.size) found[fault] = [...raised].join(", ");

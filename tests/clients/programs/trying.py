@@ -39,6 +39,8 @@ NO_THOUGHT: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}
 """A parameter of vLLM's own, which clients have to let through."""
 SPEECH = Path(__file__).parents[3] / "recording" / "clips" / "hello.wav"
 WITHIN_S = 20
+WHY = "a scripted fault", "connection reset"
+"""What the server, or the connection, says when it fails."""
 
 Features = dict[str, Any]
 Task = Callable[[str], Any]
@@ -68,6 +70,11 @@ def named(error: BaseException) -> str:
         return str(name)
     kind = type(error)
     return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+
+
+def said(error: BaseException) -> bool:
+    """Whether a reader of the exception learns what went wrong."""
+    return any(why in str(error) for why in WHY)
 
 
 def features(
@@ -106,7 +113,7 @@ def errors(
                 do(tasks[name], url)
                 raised.append("none")
             except Exception as error:
-                raised.append(named(error))
+                raised.append(named(error) + ("" if said(error) else f", which does not say why: {error}"))
         if raised:
             found[fault] = ", ".join(dict.fromkeys(raised))
     return found
