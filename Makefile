@@ -19,7 +19,7 @@ test: check  ## lint, types and all tests
 
 test-clients: $(VENV)/.test-ready  ## try clients that others wrote, each in an environment under .clients; renews docs/clients.md
 	$(BIN)/python -m tests.clients.environments
-	$(BIN)/python -m pytest --clients -n 2 --dist loadgroup tests/clients
+	$(BIN)/python -m pytest --clients tests/clients
 
 record-clients: $(VENV)/.test-ready  ## record tests/clients/cassettes anew, each client before a real vLLM on this machine
 	$(BIN)/python -m tests.clients.record

@@ -1,6 +1,8 @@
 """Gateways for the clients, what the clients made of them, and the page that tells of it."""
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -52,9 +54,11 @@ def troubled(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="session")
-def report_of(thread: LoopThread) -> Callable[[Client], Report]:
-    """What a client made of a gateway over its recordings, and of those that spoil every answer."""
-    known: dict[str, Report] = {}
+def report_of(request: pytest.FixtureRequest, thread: LoopThread) -> Iterator[Callable[[Client], Report]]:
+    """What a client made of a gateway over its recordings, and of those that spoil every answer.
+
+    All clients of the session are driven at once, as many at a time as there are processors.
+    """
 
     async def opened(stack: AsyncExitStack, recordings: Recordings, *faults: str) -> str:
         app = served.application(served.RECORDED, AsyncReplayTransport(recordings, faults=faults))
@@ -62,22 +66,30 @@ def report_of(thread: LoopThread) -> Callable[[Client], Report]:
         return f"http://127.0.0.1:{port}"
 
     def report(client: Client) -> Report:
-        if client.name not in known:
-            if reason := driving.missing(client):
-                pytest.skip(reason)
-            recordings = Recordings.load(driving.CASSETTES / client.recordings)
-            stack = AsyncExitStack()
-            try:
-                urls = {way: thread.run(opened(stack, recordings)) for way in client.ways}
-                faults = {
-                    name: thread.run(opened(stack, recordings, fault)) for name, fault in FAULTS.items()
-                }
-                known[client.name] = driving.tried(client, urls, driving.every_task(), faults)
-            finally:
-                thread.run(stack.aclose())
-        return known[client.name]
+        recordings = Recordings.load(driving.CASSETTES / client.recordings)
+        stack = AsyncExitStack()
+        try:
+            urls = {way: thread.run(opened(stack, recordings)) for way in client.ways}
+            faults = {name: thread.run(opened(stack, recordings, fault)) for name, fault in FAULTS.items()}
+            return driving.tried(client, urls, driving.every_task(), faults)
+        finally:
+            thread.run(stack.aclose())
 
-    return report
+    params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    asked = {param["client"].name: param["client"] for param in params if "client" in param}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = {
+            client.name: pool.submit(report, client)
+            for client in asked.values()
+            if not driving.missing(client)
+        }
+
+        def report_of(client: Client) -> Report:
+            if client.name not in found:
+                pytest.skip(driving.missing(client))
+            return found[client.name].result()
+
+        yield report_of
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,21 +11,10 @@ from tests.clients.clients import CLIENTS, EVERY_COLUMN, Client
 pytestmark = pytest.mark.clients
 
 
-def alone(client: Client, *more: str) -> Any:
-    """Parameters of a test; those of one client go to one process, which drives it once."""
-    group = pytest.mark.xdist_group(client.name)
-    return pytest.param(client, *more, marks=group, id=": ".join((client.name, *more)))
+TRIED = [(client, name) for client in CLIENTS for name in EVERY_COLUMN if client.expected(EVERY_COLUMN[name])]
 
 
-@pytest.mark.parametrize(
-    ("client", "name"),
-    [
-        alone(client, name)
-        for client in CLIENTS
-        for name in EVERY_COLUMN
-        if client.expected(EVERY_COLUMN[name])
-    ],
-)
+@pytest.mark.parametrize(("client", "name"), TRIED, ids=[f"{client.name}: {name}" for client, name in TRIED])
 def test_feature(
     report_of: Callable[[Client], Any],
     record_property: Callable[[str, object], None],
@@ -41,7 +30,7 @@ def test_feature(
         assert found == expected, told["failures"]
 
 
-@pytest.mark.parametrize("client", [alone(client) for client in CLIENTS])
+@pytest.mark.parametrize("client", CLIENTS, ids=[client.name for client in CLIENTS])
 def test_errors(
     report_of: Callable[[Client], Any], record_property: Callable[[str, object], None], client: Client
 ) -> None:
