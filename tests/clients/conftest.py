@@ -10,7 +10,7 @@ import pytest
 
 import gateway as served
 from tests.clients import driving, page
-from tests.clients.clients import CLIENTS, FAULTS, Client
+from tests.clients.clients import CLIENTS, FAULTS, Client, Way
 from tests.e2e.loopback import LoopThread, Upstream
 from transports import AsyncReplayTransport, Recordings
 
@@ -69,14 +69,18 @@ def report_of(request: pytest.FixtureRequest, thread: LoopThread) -> Iterator[Ca
         recordings = Recordings.load(driving.CASSETTES / client.recordings)
         stack = AsyncExitStack()
         try:
-            urls = {way: thread.run(opened(stack, recordings)) for way in client.ways}
+            urls: dict[Way, str] = {way: thread.run(opened(stack, recordings)) for way in client.ways}
             faults = {name: thread.run(opened(stack, recordings, fault)) for name, fault in FAULTS.items()}
             return driving.tried(client, urls, driving.every_task(), faults)
         finally:
             thread.run(stack.aclose())
 
-    params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    asked = {param["client"].name: param["client"] for param in params if "client" in param}
+    specs = [getattr(item, "callspec", None) for item in request.session.items]
+    asked = {
+        spec.params["client"].name: spec.params["client"]
+        for spec in specs
+        if spec and "client" in spec.params
+    }
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = {
             client.name: pool.submit(report, client)

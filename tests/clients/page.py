@@ -18,11 +18,13 @@ _HEAD: Final = """\
 
 What others' clients do with the gateway, each in an environment of its own with the exact versions that
 [tests/clients/requirements](../tests/clients/requirements) pins. `make test-clients` installs what is missing in
-`.clients`, drives each client over recordings of a real vLLM 0.32.0, and writes this page when all of them ran.
+`.clients`, drives each client over recordings of a real vLLM 0.32.0, and writes this page when all of them ran. Node comes
+with the development dependencies, curl is the machine's own. What cannot be installed is skipped, and says why.
 
 `make record-clients` records those exchanges anew: it starts a vLLM on this machine, lets each client talk to it through
-the gateway, and holds what each got against what the tests expect. `python -m tests.clients.record --server
-chat=http://127.0.0.1:8000` takes a server that runs already and serves the same model.
+the gateway, and holds what each got against what the tests expect. `python -m tests.clients.record curl` records one folder
+of `tests/clients/cassettes`; with `--server chat=http://127.0.0.1:8000` it takes a server that runs already and serves the
+same model. Clients are rows of `tests/clients/clients.py`, each with a program in `tests/clients/programs`.
 
 A cell says yes when the client got what was recorded, down to the last word of it: through every way that its row
 names, with one of vLLM's own parameters (`chat_template_kwargs`) where it is needed. A dash: the client has no call for it.
