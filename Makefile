@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 FUZZ := .fuzz
 AUDIT := .audit
 
-.PHONY: help run test test-clients lint types check record live bench fuzz wheel audit sbom lock clean
+.PHONY: help run test test-clients record-clients lint types check record live bench fuzz wheel audit sbom lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1 -/p' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: check  ## lint, types and all tests
 test-clients: $(VENV)/.test-ready  ## try clients that others wrote, each in an environment under .clients; renews docs/clients.md
 	$(BIN)/python -m tests.clients.environments
 	$(BIN)/python -m pytest --clients tests/clients
+
+record-clients: $(VENV)/.test-ready  ## record tests/clients/cassettes anew, each client before a real vLLM on this machine
+	$(BIN)/python -m tests.clients.record
 
 check: lint types
 

@@ -139,7 +139,7 @@ ROUTES: Final = (
     Route("POST", _everywhere("responses"), "responses", "responses_stream"),
     Route("POST", _everywhere("completions"), "text_completion", "text_completion_stream"),
     Route("POST", _everywhere("embeddings"), "embedding"),
-    Route("POST", ("/v1/rerank",), "rerank"),
+    Route("POST", ("/v1/rerank", "/v2/rerank", "/rerank"), "rerank"),
     Route("POST", _everywhere("audio/transcriptions"), "transcription", "transcription_stream", form=True),
 )
 

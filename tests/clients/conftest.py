@@ -1,113 +1,118 @@
-"""Gateways in processes of their own, and the environments of the clients."""
+"""Gateways for the clients, what the clients made of them, and the page that tells of it."""
 
-import json
 import os
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import pytest
 
+import gateway as served
+from tests.clients import driving, page
+from tests.clients.clients import CLIENTS, FAULTS, Client, Way
 from tests.e2e.loopback import LoopThread, Upstream
+from transports import AsyncReplayTransport, Recordings
 
-ROOT: Final = Path(__file__).parents[2]
-ENVIRONMENTS: Final = ROOT / ".clients"
-PROGRAMS: Final = Path(__file__).parent / "programs"
-CASSETTES: Final = Path(__file__).parent / "cassettes"
-WITHIN_S: Final = 120
-ROWS: Final = 14
-"""Tests there are: a run of fewer says nothing about the rest."""
-_IDENTITY: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_CHANGING: Final = {"latency", "created_at", "completed_at"}
+PAGE: Final = driving.ROOT / "docs" / "clients.md"
+GRACE_S: Final = 0.1
+
+Report = dict[str, Any]
 
 
-def ask(environment: str, program: str, *arguments: str) -> Any:
-    """What a program prints in an environment, without what is new in every request.
-
-    Null is left out too: releases differ in which absent fields they fill with it.
-    """
-    interpreter = ENVIRONMENTS / environment / "bin" / "python"
-    quiet = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
-    done = subprocess.run(
-        [str(interpreter), str(PROGRAMS / program), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=WITHIN_S,
-        check=False,
-        env=quiet,
-    )
-    assert done.returncode == 0, done.stderr
-    return lasting(json.loads(done.stdout))
-
-
-def lasting(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: lasting(inner) for key, inner in value.items() if inner is not None and key not in _CHANGING
-        }
-    if isinstance(value, list):
-        return [lasting(inner) for inner in value]
-    return _IDENTITY.sub("ID", value) if isinstance(value, str) else value
-
-
-@contextmanager
-def gateway(*options: str) -> Iterator[str]:
-    """The address of a gateway that is started with these options."""
-    command = [sys.executable, "gateway.py", "serve", "--port", "0", *options]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split()[3]
-        finally:
-            process.terminate()
-            process.wait(WITHIN_S)
+@pytest.fixture(scope="session")
+def thread() -> Iterator[LoopThread]:
+    thread = LoopThread()
+    yield thread
+    thread.close()
 
 
 @pytest.fixture(scope="session")
 def bundled() -> Iterator[str]:
-    with gateway() as url:
+    with driving.gateway() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def conversations() -> Iterator[str]:
     """A gateway over the conversations that were recorded with these programs."""
-    with gateway("--replay", str(CASSETTES)) as url:
+    with driving.gateway("--replay", str(driving.CASSETTES / "conversations")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def upstream() -> Iterator[Upstream]:
-    thread = LoopThread()
+def upstream(thread: LoopThread) -> Iterator[Upstream]:
     with Upstream(thread) as server:
         yield server
-    thread.close()
 
 
 @pytest.fixture(scope="session")
 def troubled(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A gateway before the scripted server."""
-    config = tmp_path_factory.mktemp("gateway") / "config.json"
-    key = {"name": "k", "value": "", "models": ["*"], "weight": 1, "vllm_key_config": {"url": upstream.url}}
-    config.write_text(json.dumps({"providers": {"vllm": {"keys": [key]}}}))
-    with gateway("--config", str(config)) as url:
+    with driving.before(upstream.url, tmp_path_factory.mktemp("gateway")) as url:
         yield url
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Writes docs/clients.md, if all ran."""
-    rows = {
-        report.nodeid.partition("::")[2]: outcome
-        for outcome in ("passed", "failed", "error")
-        for report in terminalreporter.getreports(outcome)
-        if "tests/clients/" in report.nodeid
+@pytest.fixture(scope="session")
+def report_of(request: pytest.FixtureRequest, thread: LoopThread) -> Iterator[Callable[[Client], Report]]:
+    """What a client made of a gateway over its recordings, and of those that spoil every answer.
+
+    All clients of the session are driven at once, as many at a time as there are processors.
+    """
+
+    async def opened(stack: AsyncExitStack, recordings: Recordings, *faults: str) -> str:
+        app = served.application(served.RECORDED, AsyncReplayTransport(recordings, faults=faults))
+        port = await stack.enter_async_context(served.listening(app, "127.0.0.1", 0, GRACE_S))
+        return f"http://127.0.0.1:{port}"
+
+    def report(client: Client) -> Report:
+        recordings = Recordings.load(driving.CASSETTES / client.recordings)
+        stack = AsyncExitStack()
+        try:
+            urls: dict[Way, str] = {way: thread.run(opened(stack, recordings)) for way in client.ways}
+            faults = {name: thread.run(opened(stack, recordings, fault)) for name, fault in FAULTS.items()}
+            return driving.tried(client, urls, driving.every_task(), faults)
+        finally:
+            thread.run(stack.aclose())
+
+    specs = [getattr(item, "callspec", None) for item in request.session.items]
+    asked = {
+        spec.params["client"].name: spec.params["client"]
+        for spec in specs
+        if spec and "client" in spec.params
     }
-    if len(rows) < ROWS:
-        return
-    lines = [f"| `{name}` | {outcome} |" for name, outcome in sorted(rows.items())]
-    heading = ["# Clients", "", "Written by `make test-clients`.", "", "| test | outcome |", "|---|---|"]
-    (ROOT / "docs" / "clients.md").write_text("\n".join([*heading, *lines, ""]), "utf-8")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = {
+            client.name: pool.submit(report, client)
+            for client in asked.values()
+            if not driving.missing(client)
+        }
+
+        def report_of(client: Client) -> Report:
+            if client.name not in found:
+                pytest.skip(driving.missing(client))
+            return found[client.name].result()
+
+        yield report_of
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Renews docs/clients.md, if all ran."""
+    reports = [
+        report
+        for outcome in ("passed", "failed", "skipped", "error")
+        for report in terminalreporter.getreports(outcome)
+        if "tests/clients/" in getattr(report, "nodeid", "")
+    ]
+    outcomes = {
+        tuple(value): report.outcome
+        for report in reports
+        for name, value in report.user_properties
+        if name == page.CELL
+    }
+    versions = {client.name: driving.version(client) for client in CLIENTS if not driving.missing(client)}
+    written = page.written(outcomes, versions)
+    if isinstance(written, page.Incomplete):
+        terminalreporter.write_line(f"{PAGE.relative_to(driving.ROOT)} is left as it is: {written.reason}")
+    else:
+        PAGE.write_text(written, "utf-8")

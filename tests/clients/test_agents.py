@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.clients.conftest import ask
+from tests.clients.driving import ask
 
 pytestmark = pytest.mark.clients
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.clients.conftest import ask
+from tests.clients.driving import ask
 from tests.e2e.loopback import Upstream, delta, reply, stream
 
 pytestmark = pytest.mark.clients
@@ -20,7 +20,10 @@ ERRORS: Final = {
     429: "RateLimitError",
     503: "InternalServerError",
 }
-TASKS: Final = sorted(task for task in EXPECTED if not task.startswith(("agents", "response_tools")))
+CONVERSATIONS: Final = ("response_parse", "response_tools", "response_tools_stream")
+TASKS: Final = sorted(
+    task for task in EXPECTED if not task.startswith("agents") and task not in CONVERSATIONS
+)
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -30,10 +33,10 @@ def test_tasks(bundled: str, release: str) -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_tools(conversations: str, release: str) -> None:
-    tasks = "response_tools", "response_tools_stream"
-    answers = ask(release, "with_openai.py", conversations, *tasks)
-    assert answers == [EXPECTED[task] for task in tasks]
+def test_conversations(conversations: str, release: str) -> None:
+
+    answers = ask(release, "with_openai.py", conversations, *CONVERSATIONS)
+    assert answers == [EXPECTED[task] for task in CONVERSATIONS]
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -124,6 +124,19 @@ def test_rerank(url: str, http: requests.Session, upstream: Upstream) -> None:
     )
 
 
+@pytest.mark.parametrize("path", ["/rerank", "/v2/rerank"])
+def test_rerank_by_the_other_paths_of_vllm(
+    url: str, http: requests.Session, upstream: Upstream, path: str
+) -> None:
+    """LiteLLM asks ``/rerank`` of a vLLM, Cohere's clients ``/v2/rerank``."""
+    upstream.answers(reply(RANKING), reply(RANKING))
+    answer, other = (http.post(url + each, json=QUERY).json() for each in (path, "/v1/rerank"))
+    del answer["extra_fields"]["latency"], other["extra_fields"]["latency"]
+    assert answer == other
+    assert [upstream.request(index).line for index in range(2)] == ["POST /v1/rerank HTTP/1.1"] * 2
+    assert upstream.request(0).body == upstream.request(1).body
+
+
 def test_rerank_finds_the_path_and_remembers_it(url: str, http: requests.Session, upstream: Upstream) -> None:
     upstream.answers(reply({"detail": "Not Found"}, 404), reply(RANKING), reply(RANKING))
     for _ in range(2):

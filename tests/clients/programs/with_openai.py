@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
+from pydantic import BaseModel
 
 CHAT = "vllm/tiny/chat"
 HELLO: Any = [{"role": "user", "content": "Hello"}]
@@ -27,9 +28,14 @@ PARAMETERS = {
 }
 FUNCTION = {"name": "get_weather", "description": "Weather for a city", "parameters": PARAMETERS}
 WEATHER: Any = {"type": "function", "function": FUNCTION}
-WEATHER_ITEM: Any = {"type": "function", **FUNCTION, "strict": False}
+WEATHER_ITEM: Any = {"type": "function", **FUNCTION}
 QUESTION: Any = {"role": "user", "content": "What is the weather in Paris?"}
 SKY = '{"celsius": 18, "sky": "clear"}'
+
+
+class City(BaseModel):
+    city: str
+    country: str
 
 
 def plain(value: Any) -> Any:
@@ -111,6 +117,17 @@ def response_tools_stream(client: openai.OpenAI) -> Any:
     return response_tools(client, streamed=True)
 
 
+def response_parse(client: openai.OpenAI) -> Any:
+    answer = client.responses.parse(
+        model=CHAT,
+        input="Give me Paris as JSON.",
+        temperature=0,
+        text_format=City,
+        extra_body=NO_THOUGHT,
+    )
+    return {"parsed": answer.output_parsed and plain(answer.output_parsed), "answer": plain(answer)}
+
+
 def embeddings(client: openai.OpenAI) -> Any:
     """In base64, which this client asks for by itself and decodes."""
     answer = plain(client.embeddings.create(model="vllm/tiny/embed", input="Hello"))
@@ -167,7 +184,8 @@ TASKS: dict[str, Callable[[openai.OpenAI], Any]] = {
     task.__name__: task
     for task in (
         *(chat, chat_stream, chat_tools, chat_tools_stream, chat_async),
-        *(response, response_events, response_stream, response_tools, response_tools_stream),
+        *(response, response_events, response_stream, response_parse),
+        *(response_tools, response_tools_stream),
         *(embeddings, models, transcription),
         *(error, error_of_stream, error_within_stream, error_of_response),
     )
