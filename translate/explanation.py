@@ -49,7 +49,8 @@ def _text(explained: Document) -> str:
         for note in map(documents.as_object, notes):
             if note is not None:
                 lines.append(f"{note['param']} {note['action']}: {note['detail']}")
-    return "\n".join(lines) + "\n"
+    # A name in a request may hold half a character, which is no text elsewhere.
+    return "\n".join(lines).encode(errors="backslashreplace").decode() + "\n"
 
 
 def _curl(explained: Document) -> str:

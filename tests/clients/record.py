@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from recording.__main__ import DEFAULT_TORCH, DEFAULT_VERSION, MODELS, install, make_models
+from recording.__main__ import DEFAULT_VERSION, MODELS, ROOT, install, make_models
 from recording.server import CHAT, EMBED, RERANK, TRANSCRIPTION, Served, serving
 from tests.clients import environments
 from tests.clients.clients import CLIENTS, COLUMNS, EVERY_COLUMN, TASKS, Client
@@ -113,7 +113,7 @@ def running(served: str, given: Mapping[str, str]) -> Iterator[str]:
     if served in given:
         yield given[served]
         return
-    python = install(DEFAULT_VERSION, DEFAULT_TORCH)
+    python = install(DEFAULT_VERSION, ROOT / ".vllm")
     make_models(python)
     with serving(python, MODELS, MODELS / f"server-{served}-clients.log", SERVED[served]) as server:
         yield server.url
