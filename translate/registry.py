@@ -28,7 +28,9 @@ OPERATIONS: Final[Mapping[RequestType, Operation]] = {
         noted=completions.noted,
     ),
     "embedding": Operation(embeddings.from_flat, embeddings.plan, embeddings.parse, noted=embeddings.noted),
-    "rerank": Operation(rerank.from_flat, rerank.plan, rerank.parse, rerank.follow_up, noted=rerank.noted),
+    "rerank": Operation(
+        rerank.from_flat, rerank.plan, rerank.parse, rerank.follow_up, noted=rerank.noted, once=rerank.ONCE
+    ),
     "transcription": Operation(
         transcriptions.from_flat, transcriptions.plan, transcriptions.parse, noted=transcriptions.noted
     ),

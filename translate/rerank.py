@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from . import choices, documents, errors, parameters
+from .conversation import Once
 from .exchange import Built, answered, ledger, opened, planned
 from .flat import request_model, taken_apart
 from .plan import Call, Failure, Note, Plan, ReplyLike
 from .replies import document_of
 from .types import Document
 
+_ROW: Final = frozenset({"index", "relevance_score", "document"})
 PATHS: Final = ("/v1/rerank", "/rerank")
 
 _INPUTS: Final[Mapping[str, str]] = {"query": "query", "documents": "documents"}
@@ -40,7 +42,11 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send first; a failure names the place in the request that is at fault."""
-    return planned(_built(request), call.known_path or PATHS[0], request, call)
+    return _planned(_built(request, call), request, call)
+
+
+def _planned(built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
+    return planned(built, call.known_path or PATHS[0], request, call)
 
 
 def follow_up(plan: Plan, reply: ReplyLike, call: Call) -> Plan | None:
@@ -56,7 +62,7 @@ def follow_up(plan: Plan, reply: ReplyLike, call: Call) -> Plan | None:
 
 def noted(request: Document, call: Call) -> Sequence[Note]:
     """What planning does to the request."""
-    return ledger(_built(request))
+    return ledger(_built(request, call))
 
 
 def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Document | Failure:
@@ -65,13 +71,18 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     ``model`` is the one that was asked for. With ``return_documents`` each
     result has the caller's document, whatever the server made of it.
     """
-    built = _built(request)
+    return _parsed(_built(request, call), request, reply, spent_ms, call)
+
+
+def _parsed(
+    built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
+) -> Document | Failure:
     notes = ledger(built)
     outcome = _read(request, reply, notes)
     return answered(outcome, built, notes, request, reply, spent_ms, call)
 
 
-def _built(request: Document) -> Built | Failure:
+def _built(request: Document, _call: Call) -> Built | Failure:
     notes: list[Note] = []
     head = opened(request, notes, _MEMBERS)
     if isinstance(head, Failure):
@@ -98,6 +109,9 @@ def _built(request: Document) -> Built | Failure:
         del given["return_documents"]
     fields = parameters.kept(given, ("model", "query", "documents"), notes)
     return Built({"model": model, "query": query, "documents": texts, **fields}, notes)
+
+
+ONCE: Final = Once(_built, _planned, _parsed)
 
 
 def _listed(request: Document) -> Sequence[object] | None:
@@ -195,8 +209,11 @@ def _results(
     if rows is None:
         return "results must be an array"
     scored: dict[int, tuple[float, dict[str, object]]] = {}
-    for row in rows:
-        if not isinstance(row, Mapping):
+    originals = documents.as_array(returned)
+    renamed = dropped = False
+    for source in rows:
+        row = documents.as_object(source)
+        if row is None:
             return "result item must be an object"
         index = documents.as_integer(row.get("index"))
         if index is None:
@@ -205,27 +222,33 @@ def _results(
             return f"result index {index} out of range"
         if index in scored:
             return f"duplicate index {index}"
-        name = "score" if row.get("relevance_score") is None else "relevance_score"
-        score = row.get(name)
-        if isinstance(score, bool) or not isinstance(score, int | float):
+        name, score = _score(row)
+        if score is None:
             return "relevance_score/score is required"
         entry: dict[str, object] = {"index": index, "relevance_score": score}
-        entry |= choices.plain_fields(row, ("index", "relevance_score", "document", name))
-        if name == "score":
-            notes.append(Note("results[].score", "renamed", "relevance_score"))
-        if row.get("document") is not None:
-            notes.append(
-                Note("results[].document", "dropped", "return_documents gives back the caller's own")
-            )
-        originals = documents.as_array(returned)
+        if not row.keys() <= _ROW:
+            entry |= choices.plain_fields(row, _ROW | {name})
+        renamed = renamed or name == "score"
+        dropped = dropped or row.get("document") is not None
         if originals is not None:
             original = originals[index]
             entry["document"] = {"text": original} if isinstance(original, str) else original
         scored[index] = (score, entry)
+    if renamed:
+        notes.append(Note("results[].score", "renamed", "relevance_score"))
+    if dropped:
+        notes.append(Note("results[].document", "dropped", "return_documents gives back the caller's own"))
     best_first = sorted(scored.values(), key=lambda pair: (-pair[0], pair[1]["index"]))
     if [*scored.values()] != best_first:
         notes.append(Note("results", "converted", "sorted, the best first"))
     return [entry for _, entry in best_first]
+
+
+def _score(row: Document) -> tuple[str, float | None]:
+    """The name under which a row has its score, and the score if it is a number."""
+    name = "score" if row.get("relevance_score") is None else "relevance_score"
+    score = row.get(name)
+    return name, score if isinstance(score, int | float) and not isinstance(score, bool) else None
 
 
 def _usage(value: object, notes: list[Note]) -> dict[str, object] | None:
