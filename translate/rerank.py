@@ -225,15 +225,9 @@ def _results(
         name, score = _score(row)
         if score is None:
             return "relevance_score/score is required"
-        entry: dict[str, object] = {"index": index, "relevance_score": score}
-        if not row.keys() <= _ROW:
-            entry |= choices.plain_fields(row, _ROW | {name})
         renamed = renamed or name == "score"
         dropped = dropped or row.get("document") is not None
-        if originals is not None:
-            original = originals[index]
-            entry["document"] = {"text": original} if isinstance(original, str) else original
-        scored[index] = (score, entry)
+        scored[index] = (score, _result(row, index, name, score, originals))
     if renamed:
         notes.append(Note("results[].score", "renamed", "relevance_score"))
     if dropped:
@@ -242,6 +236,18 @@ def _results(
     if [*scored.values()] != best_first:
         notes.append(Note("results", "converted", "sorted, the best first"))
     return [entry for _, entry in best_first]
+
+
+def _result(
+    row: Document, index: int, name: str, score: float, originals: Sequence[object] | None
+) -> dict[str, object]:
+    out: dict[str, object] = {"index": index, "relevance_score": score}
+    if not row.keys() <= _ROW:
+        out |= choices.plain_fields(row, _ROW | {name})
+    if originals is not None:
+        original = originals[index]
+        out["document"] = {"text": original} if isinstance(original, str) else original
+    return out
 
 
 def _score(row: Document) -> tuple[str, float | None]:
