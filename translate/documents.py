@@ -157,12 +157,18 @@ def _decoded(raw: Raw) -> object:
 
 
 class Encoded(Mapping[str, object]):
-    """An object that is there as JSON; ``encode`` gives ``data`` back, readers have it decoded."""
+    """An object that is there as JSON; ``encode`` gives ``data`` back, readers have it decoded.
 
-    __slots__ = ("_members", "data")
+    ``like`` is one and the same object for all that differ in nothing but
+    numbers and ``words``, a text in JSON.
+    """
 
-    def __init__(self, data: bytes) -> None:
+    __slots__ = ("_members", "data", "like", "words")
+
+    def __init__(self, data: bytes, like: object = None, words: bytes = b"") -> None:
         self.data = data
+        self.like = like
+        self.words = words
         self._members: Mapping[str, object] | None = None
 
     def _decoded(self) -> Mapping[str, object]:

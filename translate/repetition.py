@@ -44,9 +44,8 @@ class Repetition:
 
     def chunk(self, words: bytes, latency: int, index: int) -> documents.Encoded:
         """The chunk with ``words``."""
-        return documents.Encoded(
-            b'%b,"latency":%d,"chunk_index":%d}}' % (words.join(self.parts), latency, index)
-        )
+        data = b'%b,"latency":%d,"chunk_index":%d}}' % (words.join(self.parts), latency, index)
+        return documents.Encoded(data, self, words)
 
 
 def learned(payload: bytes, document: Document, chunk: Document) -> Repetition | None:

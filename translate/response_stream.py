@@ -81,6 +81,7 @@ from .response_output import (
     response,
 )
 from .response_reading import Unplaced, closing_fields
+from .response_repetition import RepeatedDelta, learned
 from .types import BifrostError, Document
 
 LIMIT: Final = 256 * 1024 * 1024
@@ -98,8 +99,8 @@ class ResponseFold:
 
     __slots__ = (
         "_at_ms", "_call", "_calls", "_chat", "_choice", "_echo", "_fields", "_identity", "_last_at",
-        "_limit", "_model", "_notes", "_open", "_opened_parts", "_output", "_raw", "_reason", "_sequence",
-        "_size", "_unplaced", "_waits", "ended",
+        "_like", "_limit", "_model", "_notes", "_open", "_opened_parts", "_output", "_raw", "_reason",
+        "_repeated", "_sequence", "_size", "_unplaced", "_waits", "ended",
     )  # fmt: skip
 
     def __init__(
@@ -133,6 +134,8 @@ class ResponseFold:
         self._open = -1  # the place of the open item
         self._opened_parts = 0  # of the open item
         self._waits = False  # the open item is a call that may go on, and later items wait
+        self._like: object = None  # the kind of the latest chunk, if others like it may follow
+        self._repeated: tuple[RepeatedDelta, Part] | None = None  # what becomes of it
 
     def feed(self, data: bytes, at_ms: int = 0) -> Sequence[Event]:
         if self.ended:
@@ -169,7 +172,36 @@ class ResponseFold:
         self._sequence += 1
         self._last_at = self._at_ms
 
+    def _repeat(self, delta: RepeatedDelta, part: Part, words: bytes, out: list[Event]) -> None:
+        part.add(delta.text(words))
+        out.append(delta.chunk(words, self._sequence, self._at_ms - self._last_at))
+        self._sequence += 1
+        self._last_at = self._at_ms
+
+    def _learn(self, data: documents.Encoded, told: Sequence[Event]) -> None:
+        """See whether the chunk became nothing but a delta; the next one like it will, too."""
+        self._like = self._repeated = None
+        if len(told) == 1 and isinstance(told[0], Chunk) and self._open >= 0:
+            item = self._output.items[self._open]
+            delta = learned(told[0].event or "", told[0].data)
+            if delta is not None and isinstance(item, Speech):
+                self._like, self._repeated = data.like, (delta, item.parts[-1])
+
     def _take(self, chunk: Chunk, out: list[Event]) -> None:
+        data = chunk.data
+        if type(data) is documents.Encoded:
+            if self._repeated is not None and data.like is self._like:
+                self._repeat(*self._repeated, data.words, out)
+                return
+            told: list[Event] = []
+            self._read(chunk, told)
+            self._learn(data, told)
+            out += told
+        else:
+            self._like = self._repeated = None
+            self._read(chunk, out)
+
+    def _read(self, chunk: Chunk, out: list[Event]) -> None:
         data = chunk.data
         fields = documents.as_object(data.get("extra_fields")) or {}
         if raw := documents.as_text(fields.get("raw_response")):

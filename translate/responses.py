@@ -78,7 +78,7 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 def fold(request: Document, head: HeadLike, call: Call) -> Fold:
     """The state machine for a streamed answer that began with ``head``."""
     bridged = _or_nothing(_bridged(request), request)
-    of_chat = chat.fold(bridged.request, head, call._replace(verbatim=False))
+    of_chat = chat.fold(bridged.request, head, call)
     return ResponseFold(of_chat, call, request_model(request), bridged.echo, bridged.notes)
 
 

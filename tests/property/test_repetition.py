@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from tests import strategies as some
+from tests.property.feeding import fed
 from tests.property.test_chat_stream import DONE, STREAMED, request, said_by
-from translate import Failure, chat, documents
+from translate import Failure, chat, documents, responses
 from translate.plan import Call, Chunk
 from transports.base import Cut, Reply
 
@@ -144,3 +145,45 @@ def test_the_short_way_is_taken() -> None:
     fold = chat.fold(request(), Reply(200, {"content-type": "text/event-stream"}), VERBATIM)
     kinds = [type(event.data) for frame in frames for event in fold.feed(frame) if isinstance(event, Chunk)]
     assert kinds == [dict, *[documents.Encoded] * 8]
+
+
+# -- the same for responses ------------------------------------------------------------------------
+
+HEAD = Reply(200, {"content-type": "text/event-stream"})
+RESPONSE = Call("responses_stream")
+ASKED = {"model": "m", "input": "hi"}
+
+
+def response_said_by(
+    pieces: Sequence[bytes], head: Reply = HEAD, cut: Cut | None = None, call: Call = RESPONSE
+) -> list[tuple[object, object, bool]]:
+    """All events of a streamed response, as the bytes and the names that clients get."""
+    events = fed(responses.fold(ASKED, head, call), pieces, cut, DONE)
+    names = [event.event for event in events]
+    return [(name, data, final) for name, (data, final) in zip(names, as_bytes(events), strict=True)]
+
+
+@given(st.lists(_frames(), max_size=3), st.booleans())
+def test_frames_of_a_response_that_are_alike(pieces: list[bytes], done: bool) -> None:
+    """Piece by piece, since each is of another time."""
+    pieces = [*pieces, DONE] if done else pieces
+    verbatim = RESPONSE._replace(verbatim=True)
+    assert response_said_by(pieces, call=verbatim) == response_said_by(pieces)
+
+
+@given(some.any_streams, some.heads, some.cuts, st.booleans())
+def test_any_stream_of_a_response(body: bytes, head: Reply, cut: Cut | None, raw: bool) -> None:
+    call = RESPONSE._replace(raw_response=raw)
+    assert response_said_by([body], head, cut, call._replace(verbatim=True)) == response_said_by(
+        [body], head, cut, call
+    )
+
+
+def test_a_response_takes_the_short_way() -> None:
+    frames = [ALIKE % (b"%d" % number, b"") for number in range(6)]
+    thoughts = [frame.replace(b"content", b"reasoning") for frame in frames]
+    fold = responses.fold(ASKED, HEAD, RESPONSE._replace(verbatim=True))
+    events = fed(fold, [*thoughts, *frames], None, b"")
+    short = [event.event for event in events if isinstance(event, Chunk) and type(event.data) is not dict]
+    told = ["response.reasoning_text.delta"] * 4 + ["response.output_text.delta"] * 4
+    assert short == told  # the first of a kind teaches the chat, the second the response
