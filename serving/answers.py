@@ -35,6 +35,7 @@ class Answer(web.Response):
         self.document: Final = document
         self._others = others
         self._keeps: bool | None = None
+        self._writer: AbstractStreamWriter | None = None
 
     @property
     def keep_alive(self) -> bool | None:
@@ -59,10 +60,13 @@ class Answer(web.Response):
             f"content-length: {len(self.document)}\r\n\r\n"
         )
         transport.writelines((head.encode("ascii"), self.document))
+        self._writer = request.writer
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to be written."""
+        """Return when the client has taken in enough, so that the next answer does not pile up."""
+        if self._writer is not None:
+            await self._writer.drain()
 
 
 @lru_cache(maxsize=2)
