@@ -100,7 +100,7 @@ def line(record: Record, style: Format, secrets: Secrets = NO_SECRETS) -> str:
                 texts.append(value)
         elif isinstance(value, float):
             members[name] = round(value, 1)
-        elif value or (value == 0 and value is not False):
+        elif value or type(value) is int:  # not False, which is another type
             members[name] = value
     together = " ".join(texts)
     if record.headers or len(together) > _LONGEST or secrets.are_in(together):
