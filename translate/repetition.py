@@ -17,8 +17,11 @@ from . import documents
 from .choices import reasoning_fields
 from .types import Document
 
-_GAP: Final = "\x01words\x01"
-_TAIL: Final = b',"latency":0,"chunk_index":0}}'
+GAP: Final = "\x01words\x01"
+"""Stands where words will be, in what is encoded once."""
+
+TAIL: Final = b',"latency":0,"chunk_index":0}}'
+"""How every chunk ends, but for its numbers."""
 
 _decode_words: Final = msgspec.json.Decoder(str).decode
 _encode_words: Final = msgspec.json.Encoder().encode
@@ -58,9 +61,9 @@ def learned(payload: bytes, document: Document, chunk: Document) -> Repetition |
     if not isinstance(text, str) or not text:
         return None
     if delta == {"content": text}:
-        gap: Mapping[str, object] = {"content": _GAP}
+        gap: Mapping[str, object] = {"content": GAP}
     elif delta == reasoning_fields(text):
-        gap = reasoning_fields(_GAP)
+        gap = reasoning_fields(GAP)
     else:
         return None
     token = documents.encode(text)
@@ -77,9 +80,9 @@ def learned(payload: bytes, document: Document, chunk: Document) -> Repetition |
             "extra_fields": {**fields, "latency": 0, "chunk_index": 0},
         }
     )
-    if not isinstance(data, bytes) or not data.endswith(_TAIL):
+    if not isinstance(data, bytes) or not data.endswith(TAIL):
         return None
-    parts = data.removesuffix(_TAIL).split(_encode_words(_GAP))
+    parts = data.removesuffix(TAIL).split(_encode_words(GAP))
     return Repetition(start, end, tuple(parts)) if len(parts) == len(gap) + 1 else None
 
 
@@ -100,10 +103,10 @@ _ENTRY: Final = frozenset({"index", "delta", "finish_reason", "logprobs"})
 
 def _is_the_place(start: bytes, end: bytes, document: Document, text: str) -> bool:
     """Whether what stands between ``start`` and ``end`` is the text of the delta."""
-    other = documents.decode(start + _encode_words(_GAP) + end)
+    other = documents.decode(start + _encode_words(GAP) + end)
     try:
         delta = other["choices"][0]["delta"]  # type: ignore[index]
-        names = [name for name in ("content", "reasoning", "reasoning_content") if delta.get(name) == _GAP]
+        names = [name for name in ("content", "reasoning", "reasoning_content") if delta.get(name) == GAP]
         for name in names:
             delta[name] = text
     except (TypeError, LookupError, AttributeError):

@@ -12,10 +12,8 @@ import msgspec
 
 from . import documents
 from .plan import Chunk
+from .repetition import GAP, TAIL
 from .types import Document
-
-_GAP: Final = "\x01words\x01"
-_TAIL: Final = b',"latency":0,"chunk_index":0}}'
 
 _decode_words: Final = msgspec.json.Decoder(str).decode
 
@@ -46,12 +44,12 @@ def learned(event: str, data: Document) -> RepeatedDelta | None:
     fields = documents.as_object(data.get("extra_fields"))
     if not isinstance(data.get("delta"), str) or fields is None or data.get("logprobs"):
         return None
-    gaps = {"sequence_number": 0, "delta": _GAP, "extra_fields": {**fields, "latency": 0, "chunk_index": 0}}
-    encoded, gap = documents.encode({**data, **gaps}), documents.encode(_GAP)
+    gaps = {"sequence_number": 0, "delta": GAP, "extra_fields": {**fields, "latency": 0, "chunk_index": 0}}
+    encoded, gap = documents.encode({**data, **gaps}), documents.encode(GAP)
     start = b'{"type":"%b","sequence_number":' % event.encode()
-    if not isinstance(encoded, bytes) or not isinstance(gap, bytes) or not encoded.endswith(_TAIL):
+    if not isinstance(encoded, bytes) or not isinstance(gap, bytes) or not encoded.endswith(TAIL):
         return None
-    parts = encoded.removesuffix(_TAIL).removeprefix(start + b"0").split(gap)
+    parts = encoded.removesuffix(TAIL).removeprefix(start + b"0").split(gap)
     if not encoded.startswith(start + b"0,") or len(parts) != 2:
         return None
     return RepeatedDelta(event, start, parts[0], parts[1])
