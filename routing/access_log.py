@@ -93,7 +93,8 @@ def line(record: Record, style: Format, secrets: Secrets = NO_SECRETS) -> str:
     """The line for ``record``, without a line end; ``secrets`` are blotted out wherever they appear."""
     members: dict[str, object] = {"time": _timestamp(record.at)}
     texts = []
-    for name, value in zip(_MEMBERS, record[1:], strict=True):
+    values: tuple[object, ...] = record[1:]
+    for name, value in zip(_MEMBERS, values, strict=True):
         if isinstance(value, str):
             if value:
                 members[name] = value
