@@ -12,17 +12,16 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache, partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler as RequestHandler
+from aiohttp.typedefs import Middleware
 
 if TYPE_CHECKING or not __package__:  # in a checkout
     import translate
@@ -30,18 +29,16 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from routing import (
         attempts,
         auth,
-        client_errors,
-        cors,
         failures,
         fallbacks,
         fleet,
         forms,
-        header_settings,
         headers,
         keys,
         limits,
         listing,
         refusals,
+        request_heads,
         secrets,
         settings,
         unsupported,
@@ -49,31 +46,32 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving import command_line, interface
     from serving import uplink as uplinks
     from serving.admission import Admission, FullError, Turn
-    from serving.answers import SERVER, Answer
-    from serving.front import Runner
+    from serving.answers import Answer, EventStream
+    from serving.front import KnownHeads, Runner, Written, visit_of
     from serving.listener import Listener, listen
     from serving.metrics import CONTENT_TYPE, Metrics
     from serving.observation import Observation, Observer, Tracing
+    from serving.presentation import encoded, presented
+    from serving.relay import Relay
     from serving.server_versions import ServerVersions
     from serving.uplink import Uplink
-    from translate import Failure, documents, errors, servers, sse
+    from serving.visits import Direct, Handler, Visit
+    from translate import Failure, documents, errors, servers
 else:  # installed
     from . import translate, transports
     from .routing import (
         attempts,
         auth,
-        client_errors,
-        cors,
         failures,
         fallbacks,
         fleet,
         forms,
-        header_settings,
         headers,
         keys,
         limits,
         listing,
         refusals,
+        request_heads,
         secrets,
         settings,
         unsupported,
@@ -81,14 +79,17 @@ else:  # installed
     from .serving import command_line, interface
     from .serving import uplink as uplinks
     from .serving.admission import Admission, FullError, Turn
-    from .serving.answers import SERVER, Answer
-    from .serving.front import Runner
+    from .serving.answers import Answer, EventStream
+    from .serving.front import KnownHeads, Runner, Written, visit_of
     from .serving.listener import Listener, listen
     from .serving.metrics import CONTENT_TYPE, Metrics
     from .serving.observation import Observation, Observer, Tracing
+    from .serving.presentation import encoded, presented
+    from .serving.relay import Relay
     from .serving.server_versions import ServerVersions
     from .serving.uplink import Uplink
-    from .translate import Failure, documents, errors, servers, sse
+    from .serving.visits import Direct, Handler, Visit
+    from .translate import Failure, documents, errors, servers
 
 log: Final = logging.getLogger("bifrost_vllm.gateway")
 BUNDLED: Final = command_line.BUNDLED
@@ -99,7 +100,6 @@ FAULT_HEADER: Final = "x-bf-replay-fault"
 """Asks a replay to spoil its answer."""
 
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-_COMMENT: Final = b": keep-alive\n\n"
 _VERSION_S: Final = 5.0  # for a server to say which version it is
 _LISTING_S: Final = 30.0  # one server that hangs must not hide the models of all others for long
 _GLANCE: Final = 65_536  # bytes of a body that is read although its request is not supported
@@ -108,6 +108,7 @@ GRACE_S: Final = command_line.GRACE_S
 _LAST_WORDS_S: Final = (
     2.0  # for errors to those that ran on; aiohttp waits twice, Kubernetes kills after 30 s
 )
+_LATER: Final = {"retry-after": str(limits.RETRY_AFTER_S)}
 _INTERNAL: Final = errors.rejected("internal server error", 500, is_bifrost_error=True)
 _STOPPING: Final = errors.rejected(
     "the gateway is shutting down", 503, error_type="server_shutdown", is_bifrost_error=True
@@ -144,10 +145,7 @@ ROUTES: Final = (
 )
 
 _LIST_MODELS: Final = translate.Call("list_models")
-_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-_request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
-_SEEN: Final[web.RequestKey[Observation]] = web.RequestKey("seen", Observation)
-_CORS: Final[web.RequestKey[Mapping[str, str]]] = web.RequestKey("cors", Mapping)
+_VISIT: Final[web.RequestKey[Visit]] = web.RequestKey("visit", Visit)
 
 
 class Inquiry(NamedTuple):
@@ -156,8 +154,6 @@ class Inquiry(NamedTuple):
     request_type: translate.RequestType
     document: translate.Document
     ask: attempts.Ask
-    raw_request: bool = False
-    raw_response: bool = False
 
     @property
     def operation(self) -> translate.Operation:
@@ -176,6 +172,11 @@ class Job(NamedTuple):
     endpoint: transports.Endpoint
     uplink: Uplink
     way: transports.AsyncTransport
+
+    @property
+    def forwarded(self) -> dict[str, str]:
+        """The headers of the server's answer that the client gets to see."""
+        return headers.to_client(self.uplink.headers, self.endpoint.api_key)
 
 
 class Gateway:
@@ -203,7 +204,8 @@ class Gateway:
         self._versions = ServerVersions(self._told_version)
         self._admission = Admission(config.concurrency)
         self._connect: uplinks.Connect
-        self.direct: Final[dict[tuple[str, str], Handler]] = {}
+        self.direct: Final[dict[tuple[str, str], Direct]] = {}
+        self.known: Final = KnownHeads()
         self.running: Final[set[asyncio.Task[object]]] = set()
         self.stopping = False
         self.grace_s = GRACE_S
@@ -217,6 +219,7 @@ class Gateway:
         clients (``runner``), stays as it was.
         """
         self.config = config
+        self.known.forget()
         self.observer = Observer(config, self.metrics, self._access)
         self._admission.concurrency = config.concurrency
         network = config.network
@@ -228,17 +231,29 @@ class Gateway:
         )
         self._listing_timeouts = replace(self._timeouts, total_s=min(network.request_timeout_s, _LISTING_S))
 
-    async def attend(self, request: web.Request, path: str, handler: Handler) -> web.StreamResponse:
-        """Answer a request by ``handler``, and notice it: who is in, what became of it, how long it took."""
-        _request_id.set(headers.request_id(request.headers.get("x-request-id"), _new_id))
-        seen = request[_SEEN] = Observation(
-            request.method if request.method in _METHODS else "unknown",
-            path,
-            _request_id.get(),
-            request.remote or "",
+    def read(self, request: web.BaseRequest) -> request_heads.RequestHead:
+        """What the head of a request says."""
+        version = request.version
+        return request_heads.read(
+            self.config,
+            request.method,
+            request.path,
+            (version.major, version.minor),
+            tuple(request.headers.items()),
         )
-        seen.headers = request.headers.items()
-        seen.bytes_in = request.content_length or 0
+
+    async def attend(self, visit: Visit, direct: Direct) -> None:
+        """Answer a request, and notice it: who is in, what became of it, how long it took.
+
+        Raises ``ConnectionResetError`` when the client left.
+        """
+        head = visit.head
+        visit.request_id = headers.request_id(head.values.get("x-request-id"), _new_id)
+        seen = visit.seen = Observation(
+            head.method if head.method in _METHODS else "unknown", direct.path, visit.request_id, visit.client
+        )
+        seen.headers = head.pairs
+        seen.bytes_in = visit.size
         if self.tracing is not None:
             seen.trace = self.tracing.begin(seen)
         observer = self.observer
@@ -248,50 +263,38 @@ class Gateway:
         self.running.add(task)
         try:
             try:
-                response = self._refusal(request, seen) or await handler(request)
+                reply = await direct.handler(visit) if head.let_in else self._refusal(visit)
             except asyncio.CancelledError:
                 if not self.stopping:
                     raise
                 _uncancel()
-                response = _failed(_STOPPING, seen)
+                reply = _failed(_STOPPING, visit)
             except ConnectionResetError:  # the client left
                 raise
             except Exception as error:
-                response = _answer_to(error, request)
+                reply = _answer_to(error, visit)
+            if isinstance(reply, Answer):
+                reply.write(visit.wire, visit.headers)
+                seen.status = reply.status
+                seen.bytes_out = len(reply.body)
+            else:
+                seen.status = 200
             client_left = False
-            seen.status = response.status
-            if isinstance(response, Answer):
-                seen.bytes_out = len(response.document)
-            elif not response.prepared:
-                _dress(request, response)
-                if isinstance(response, web.Response) and isinstance(response.body, bytes):
-                    seen.bytes_out = len(response.body)
-            return response
         finally:
             self.running.discard(task)
             seen.status = seen.status or 499
             observer.finished(seen, client_left)
 
-    def _refusal(self, request: web.Request, seen: Observation) -> web.Response | None:
+    def _refusal(self, visit: Visit) -> Answer:
         """The answer to those whom the configuration does not let in."""
-        config, pairs = self.config, request.headers.items()
-        version = request.version
-        if (misframed := headers.misframed((version.major, version.minor), pairs)) is not None:
-            response = _failed(_client_fault(misframed.message, misframed.status), seen)
-            response.force_close()
-            return response
-        asked = request.headers.get("access-control-request-headers")
-        verdict = cors.decide(config.cors, request.method, request.headers.get("origin"), asked)
-        request[_CORS] = verdict.headers
-        if verdict.status is not None:
-            return web.Response(status=verdict.status)
-        if (refused := auth.refused(config.auth, request.method, request.path, pairs)) is not None:
-            response = _failed(_own(refused), seen)
-            response.headers["www-authenticate"] = auth.CHALLENGE
-            return response
-        if unmet := header_settings.unmet(config.required_headers, pairs):
-            return _failed(_own(refusals.unmet_headers(unmet)), seen)
-        return None
+        head = visit.head
+        if head.misframed is not None:
+            return _failed(_client_fault(head.misframed.message, head.misframed.status), visit, closes=True)
+        if head.verdict.status is not None:
+            return Answer(b"", head.verdict.status, content_type="")
+        if head.unauthorized is not None:
+            return _failed(_own(head.unauthorized), visit, others={"www-authenticate": auth.CHALLENGE})
+        return _failed(_own(refusals.unmet_headers(head.unmet)), visit)
 
     async def connected(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs, requests go to the servers."""
@@ -312,10 +315,10 @@ class Gateway:
         self._replay = replay
 
     def _way(
-        self, endpoint: transports.Endpoint, request: web.Request, request_type: str
+        self, endpoint: transports.Endpoint, visit: Visit, request_type: str
     ) -> tuple[Uplink, transports.AsyncTransport] | Failure:
         """The way to a server, or to a recording, and what to send through."""
-        if (text := request.headers.get(FAULT_HEADER)) is not None:
+        if (text := visit.head.values.get(FAULT_HEADER)) is not None:
             if self._replay is None:
                 return errors.invalid("only a replay makes faults: no recordings are replayed", FAULT_HEADER)
             try:
@@ -328,98 +331,95 @@ class Gateway:
             return uplink, uplink
         return uplink, transports.AsyncRecordingTransport(uplink, self._sink, request_type)
 
-    async def health(self, _request: web.Request) -> web.Response:
+    async def health(self, _visit: Visit) -> Answer:
         """What is known of each key; asks no server."""
         now_s = time.monotonic()
         report = [
             {"name": key.name, "status": "resting" if self._fleet.rests(key, "", now_s) else keys.status(key)}
             for key in self.config.keys
         ]
-        return _answer({"status": "ok", "keys": report})
+        return Answer(encoded({"status": "ok", "keys": report}))
 
-    async def show_metrics(self, _request: web.Request) -> web.Response:
+    async def show_metrics(self, _visit: Visit) -> Answer:
         """Prometheus' text."""
-        return web.Response(body=self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+        return Answer(self.metrics.text(), content_type=CONTENT_TYPE)
 
-    async def show_interface(self, _request: web.Request) -> web.Response:
+    async def show_interface(self, _visit: Visit) -> Answer:
         """What there is to ask for, as OpenAPI."""
-        return _answer(_interface(bool(self.config.auth.api_keys)))
+        return Answer(encoded(_interface(bool(self.config.auth.api_keys))))
 
-    async def serve(self, route: Route, request: web.Request) -> web.StreamResponse:
+    async def serve(self, route: Route, visit: Visit) -> Answer | EventStream:
         """Answer one request of ``route``."""
-        seen = request[_SEEN]
+        seen = visit.seen
         seen.operation = route.operation
         try:
-            async with self._admission.turn() as turn:
-                flat = await self._asked(route, request, turn)
-                inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, request, flat)
+            with self._admission.turn() as turn:
+                flat = await self._asked(route, visit, turn)
+                inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, visit, flat)
                 if isinstance(inquiry, Failure):
-                    return _failed(inquiry, seen)
+                    return _failed(inquiry, visit)
                 seen.operation, seen.model = inquiry.request_type, inquiry.ask.model
                 if seen.trace is not None:
                     seen.trace.understood(seen.operation, seen.model, inquiry.document.get("params"))
-                if headers.flag(request.headers.get("x-bf-dry-run")):
+                if visit.head.dry_run:
                     seen.trace = None  # nobody is asked
-                    return self._explanation(inquiry, request)
+                    return self._explanation(inquiry, visit)
                 await turn.take()
                 if inquiry.operation.fold is None:
-                    return await self._whole(inquiry, request)
-                return await self._stream(inquiry, request)
+                    return await self._whole(inquiry, visit)
+                return await self._stream(inquiry, visit)
         except FullError:
-            response = _failed(_own(refusals.overloaded()), seen)
-            response.headers["retry-after"] = str(limits.RETRY_AFTER_S)
-            return response
+            return _failed(_own(refusals.overloaded()), visit, others=_LATER)
 
-    async def list_models(self, request: web.Request) -> web.Response:
+    async def list_models(self, visit: Visit) -> Answer:
         """The models of all keys, or a page of them."""
-        found = await self._listing(request)
+        found = await self._listing(visit)
         if not isinstance(found, listing.Listing):
             return found
-        page = found.page(request.query.get("page_size", ""), request.query.get("page_token", ""))
+        query = visit.request.query
+        page = found.page(query.get("page_size", ""), query.get("page_token", ""))
         # Bifrost's own answer has no "object"; OpenAI's has, and some of its clients look.
-        return _answer({"object": "list", **page} if request.path.startswith("/openai/") else page)
+        openai = visit.request.path.startswith("/openai/")
+        return Answer(encoded({"object": "list", **page} if openai else page))
 
-    async def retrieve_model(self, request: web.Request) -> web.Response:
+    async def retrieve_model(self, visit: Visit) -> Answer:
         """The one model that the path names."""
-        name = listing.named(request.rel_url.raw_path)
+        name = listing.named(visit.request.rel_url.raw_path)
         if name is None:
-            return _failed(errors.invalid("invalid model encoding", "model"), request[_SEEN])
+            return _failed(errors.invalid("invalid model encoding", "model"), visit)
         if not name.strip("/ "):
-            return _failed(errors.invalid("model is required", "model"), request[_SEEN])
-        found = await self._listing(request)
+            return _failed(errors.invalid("model is required", "model"), visit)
+        found = await self._listing(visit)
         if not isinstance(found, listing.Listing):
             return found
-        provider = request.query.get("provider", "")
+        provider = visit.request.query.get("provider", "")
         if (model := found.model(name, provider)) is not None:
-            return _answer(model)
+            return Answer(encoded(model))
         prefixed = bool(provider) or name.startswith(listing.PREFIX)
         if not prefixed and not any(keys.serves(key, name) for key in self.config.keys):
-            return _failed(errors.invalid("provider is required", "provider"), request[_SEEN])
+            return _failed(errors.invalid("provider is required", "provider"), visit)
         unknown = errors.unknown_model(name)
-        return _failed(
-            errors.stamp(unknown, _LIST_MODELS, "", key_statuses=found.key_statuses), request[_SEEN]
-        )
+        return _failed(errors.stamp(unknown, _LIST_MODELS, "", key_statuses=found.key_statuses), visit)
 
-    async def _listing(self, request: web.Request) -> listing.Listing | web.Response:
+    async def _listing(self, visit: Visit) -> listing.Listing | Answer:
         """What all keys list, asked at once; the answer to the client when there is no list."""
-        seen = request[_SEEN]
+        seen = visit.seen
         seen.operation = "list_models"
         if seen.trace is not None:
             seen.trace.understood(seen.operation, "", None)
-        chosen = keys.choose_all(self.config, request.query.get("provider", ""), _pin(request))
+        chosen = keys.choose_all(self.config, visit.request.query.get("provider", ""), visit.head.pin)
         if isinstance(chosen, keys.Refusal):
-            return _failed(_own(refusals.unroutable(chosen.message)), request[_SEEN])
-        raw = self._wants("x-bf-send-back-raw-response", request, self.config.send_back_raw_response)
-        call = _LIST_MODELS._replace(raw_response=raw)
+            return _failed(_own(refusals.unroutable(chosen.message)), visit)
+        call = _LIST_MODELS._replace(raw_response=visit.head.raw_response)
         jobs: list[Job] = []
         for key in chosen:
-            endpoint = self._endpoint(key, request)
+            endpoint = self._endpoint(key, visit)
             if isinstance(endpoint, Failure):
-                return _failed(endpoint, request[_SEEN])
+                return _failed(endpoint, visit)
             endpoint = replace(endpoint, timeouts=self._listing_timeouts)
-            way = self._way(endpoint, request, "list_models")
+            way = self._way(endpoint, visit, "list_models")
             if isinstance(way, Failure):
-                return _failed(way, request[_SEEN])
+                return _failed(way, visit)
             jobs.append(Job(translate.OPERATIONS["list_models"], {}, call, endpoint, *way))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._listed(job)) for job in jobs]
@@ -436,7 +436,7 @@ class Gateway:
                 answers.append(listing.Answer(key, outcome))
         if failure is not None and all(answer.models is None for answer in answers):
             statuses = listing.key_statuses(answers)
-            return _failed(errors.stamp(failure, call, "", key_statuses=statuses), request[_SEEN], jobs[-1])
+            return _failed(errors.stamp(failure, call, "", key_statuses=statuses), visit, jobs[-1])
         return listing.merge(answers)
 
     async def _listed(self, job: Job) -> translate.Document | Failure:
@@ -458,27 +458,29 @@ class Gateway:
                     outcome, number = await _converse(job), number + 1
         return outcome
 
-    async def refuse(self, route: unsupported.Route, request: web.Request) -> web.Response:
+    async def refuse(self, route: unsupported.Route, visit: Visit) -> Answer:
         """Say that the operation of ``route`` is not supported; no large body is read for that."""
         request_type = route.request_type
-        if route.streamed is not None and await _asks_for_stream(request):
+        if route.streamed is not None and await _asks_for_stream(visit.request):
             request_type = route.streamed
-        return _failed(errors.unsupported(request_type), request[_SEEN])
+        return _failed(errors.unsupported(request_type), visit)
 
-    async def _asked(self, route: Route, request: web.Request, turn: Turn) -> translate.Document | Failure:
+    async def _asked(self, route: Route, visit: Visit, turn: Turn) -> translate.Document | Failure:
         """What the client asks, as one flat object."""
         limit = self.config.request_limit
-        if (request.content_length or 0) > limit:
+        if visit.size > limit:
             return _too_large(limit)
-        content = request.content
-        if content.is_eof() and not route.form and "content-encoding" not in request.headers:
-            turn.fits(content.total_bytes)
-            return _too_large(limit) if content.total_bytes > limit else _flat(content.read_nowait())
+        if not route.form:
+            body = visit.body if visit.body is not None else _whole_body(visit.request)
+            if body is not None:
+                turn.fits(len(body))
+                return _flat(body) if len(body) <= limit else _too_large(limit)
         try:
             if route.form:
-                return await _form(self._pieces(request, turn), request, limit)
+                content_type = visit.head.values.get("content-type", "")
+                return await _form(self._pieces(visit, turn), content_type, limit)
             collected = bytearray()
-            async for data in self._pieces(request, turn):
+            async for data in self._pieces(visit, turn):
                 collected += data
                 if len(collected) > limit:
                     return _too_large(limit)
@@ -488,13 +490,18 @@ class Gateway:
         except web.RequestPayloadError as error:
             return errors.rejected("invalid compressed request body", 400, cause=str(error))
 
-    async def _pieces(self, request: web.Request, turn: Turn) -> AsyncIterator[bytes]:
+    async def _pieces(self, visit: Visit, turn: Turn) -> AsyncIterator[bytes]:
         """A body as it comes; raises ``TimeoutError`` when that takes too long."""
+        if visit.body is not None:
+            turn.fits(len(visit.body))
+            yield visit.body
+            return
+        content = visit.request.content
         loop = asyncio.get_running_loop()
         end = loop.time() + self.body_s
         while True:
             async with asyncio.timeout_at(end):
-                data = await request.content.readany()
+                data = await content.readany()
             if not data:
                 return
             if not turn.fits(len(data)):
@@ -503,7 +510,7 @@ class Gateway:
                 end = loop.time() + left_s
             yield data
 
-    def _inquiry(self, route: Route, request: web.Request, flat: translate.Document) -> Inquiry | Failure:
+    def _inquiry(self, route: Route, visit: Visit, flat: translate.Document) -> Inquiry | Failure:
         streamed = flat.get("stream")
         if not isinstance(streamed, bool | None):
             return errors.invalid("stream must be true or false", "stream")
@@ -511,30 +518,24 @@ class Gateway:
         document = translate.OPERATIONS[request_type].from_flat(flat)
         if isinstance(document, Failure):
             return document
+        named = document.get("fallbacks")
         ask = attempts.Ask(
             str(document.get("provider", "")),
             str(document.get("model", "")),
-            _pin(request),
-            request.headers.get("x-bf-session-id", ""),
-            fallbacks.read(document.get("fallbacks"), self.config).entries,
+            visit.head.pin,
+            visit.head.session,
+            fallbacks.read(named, self.config).entries if named is not None else (),
         )
-        config = self.config
-        return Inquiry(
-            request_type,
-            document,
-            ask,
-            self._wants("x-bf-send-back-raw-request", request, config.send_back_raw_request),
-            self._wants("x-bf-send-back-raw-response", request, config.send_back_raw_response),
-        )
+        return Inquiry(request_type, document, ask)
 
-    def _job(self, inquiry: Inquiry, step: attempts.Try, request: web.Request) -> Job | Failure:
-        endpoint = self._endpoint(step.key, request, step.model)
+    def _job(self, inquiry: Inquiry, step: attempts.Try, visit: Visit) -> Job | Failure:
+        endpoint = self._endpoint(step.key, visit, step.model)
         if isinstance(endpoint, Failure):
             return endpoint
         call = translate.Call(
             inquiry.request_type,
-            raw_request=inquiry.raw_request,
-            raw_response=inquiry.raw_response,
+            raw_request=visit.head.raw_request,
+            raw_response=visit.head.raw_response,
             original_model=step.original_model,
             routing_info=step.routing_info,
             structured_outputs=step.key.structured_outputs,
@@ -542,7 +543,7 @@ class Gateway:
             verbatim=True,
             server=self._server(step.key),
         )
-        way = self._way(endpoint, request, inquiry.request_type)
+        way = self._way(endpoint, visit, inquiry.request_type)
         if isinstance(way, Failure):
             return way
         return Job(inquiry.operation, step.applied(inquiry.document), call, endpoint, *way)
@@ -561,52 +562,38 @@ class Gateway:
         reply = await self._connect(endpoint).send(translate.Plan("GET", servers.PATH))
         return servers.told(reply.body) if reply.status == 200 and reply.cut is None else ""
 
-    def _endpoint(
-        self, key: settings.Key, request: web.Request, model: str = ""
-    ) -> transports.Endpoint | Failure:
-        upstream = headers.to_upstream(
-            request.headers.items(),
-            self.config.network.extra_headers,
-            _request_id.get(),
-            bool(key.value),
-            self.config.header_filter,
-        )
+    def _endpoint(self, key: settings.Key, visit: Visit, model: str = "") -> transports.Endpoint | Failure:
+        upstream = visit.head.upstream(visit.request_id, bool(key.value))
         if isinstance(upstream, headers.Unsendable):
             return errors.invalid(f"the value of the header {upstream.name} cannot be sent", upstream.name)
-        if (trace := request[_SEEN].trace) is not None:
+        if (trace := visit.seen.trace) is not None:
             upstream |= trace.asks(key, model)
         return transports.Endpoint(key.url, key.value, upstream, self._timeouts)
 
-    def _wants(self, header: str, request: web.Request, configured: bool) -> bool:
-        if not self.config.allow_raw_override:
-            return configured
-        asked = headers.flag(request.headers.get(header))
-        return configured if asked is None else asked
-
-    def _explanation(self, inquiry: Inquiry, request: web.Request) -> web.Response:
+    def _explanation(self, inquiry: Inquiry, visit: Visit) -> Answer:
         """What would be sent to whom first; nothing is."""
         step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
         if isinstance(step, attempts.GiveUp):
-            return _failed(_given_up(step, inquiry), request[_SEEN])
-        job = self._job(inquiry, step, request)
+            return _failed(_given_up(step, inquiry), visit)
+        job = self._job(inquiry, step, visit)
         explained = (
             job if isinstance(job, Failure) else translate.explained(job.operation, job.document, job.call)
         )
         if isinstance(explained, Failure) or isinstance(job, Failure):
-            return _failed(explained if isinstance(explained, Failure) else _INTERNAL, request[_SEEN])
-        return _answer({**explained, "routing_info": job.call.routing_info})
+            return _failed(explained if isinstance(explained, Failure) else _INTERNAL, visit)
+        return Answer(encoded({**explained, "routing_info": job.call.routing_info}))
 
-    async def _whole(self, inquiry: Inquiry, request: web.Request) -> web.StreamResponse:
+    async def _whole(self, inquiry: Inquiry, visit: Visit) -> Answer:
         """Answer at once what is not streamed, after as many attempts as it takes."""
-        seen = request[_SEEN]
+        seen = visit.seen
         tried: list[tuple[attempts.Try, Job]] = []
         step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
         while isinstance(step, attempts.Try):
             if step.wait_s:
                 await asyncio.sleep(step.wait_s)
-            job = self._job(inquiry, step, request)
+            job = self._job(inquiry, step, visit)
             if isinstance(job, Failure):
-                return _failed(job, seen)
+                return _failed(job, visit)
             tried.append((step, job))
             began = self._began(step, seen)
             try:
@@ -614,56 +601,63 @@ class Gateway:
                 if not isinstance(outcome, Failure):
                     self._succeeded(step, job, seen)
                     seen.used(outcome)
-                    return Answer(_encoded(outcome), _others(job, request))
+                    return Answer(encoded(outcome), others=job.forwarded)
             finally:
                 self._is_over(step, seen, began)
             step = self._after(step, outcome, job, seen)
-        return _failed(_given_up(step, inquiry), seen, _job_of(step, tried))
+        return _failed(_given_up(step, inquiry), visit, _job_of(step, tried))
 
-    async def _stream(self, inquiry: Inquiry, request: web.Request) -> web.StreamResponse:
+    async def _stream(self, inquiry: Inquiry, visit: Visit) -> Answer | EventStream:
         """Relay a stream, after as many attempts as it takes to get its first event."""
-        seen = request[_SEEN]
+        seen = visit.seen
         seen.stream = True
         tried: list[tuple[attempts.Try, Job]] = []
-        relay = Relay(request, self.config.sse_keep_alive_s)
+        relay = Relay(visit, self.config.sse_keep_alive_s)
+        stream = relay.stream
         step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
         try:
             async with relay.kept_alive():
                 while isinstance(step, attempts.Try):
                     if step.wait_s:
                         await asyncio.sleep(step.wait_s)
-                    job = self._job(inquiry, step, request)
+                    job = self._job(inquiry, step, visit)
                     if isinstance(job, Failure):
-                        return await relay.failed(job, None)
+                        return await self._broken_off(job, relay, visit)
                     tried.append((step, job))
                     began = self._began(step, seen)
                     try:
-                        failure = await self._relayed(step, job, relay)
+                        failure = await self._relayed(step, job, relay, seen)
                     finally:
                         self._is_over(step, seen, began)
                     if failure is None:
-                        return relay.response
+                        return stream
                     step = self._after(step, failure, job, seen)
-                return await relay.failed(_given_up(step, inquiry), _job_of(step, tried))
+                return await self._broken_off(_given_up(step, inquiry), relay, visit, _job_of(step, tried))
         except ConnectionResetError:  # the client left
             raise
         except asyncio.CancelledError:  # so it did, or there is no more time
-            if not (self.stopping and relay.response.prepared):
+            if not (self.stopping and stream.begun):
                 raise
             _uncancel()
-            with suppress(RuntimeError):  # the stream was at its end already
-                await relay.failed(_STOPPING, None)
-            return relay.response
+            return await self._broken_off(_STOPPING, relay, visit)
         except Exception:
-            if not relay.response.prepared:
+            if not stream.begun:
                 raise
-            log.exception("request %s: internal error in a stream", _request_id.get())
-            with suppress(RuntimeError):  # the stream was at its end already
-                await relay.response.write(sse.frame(_encoded(_INTERNAL.error)))
-                relay.response.force_close()
-            return relay.response
+            log.exception("request %s: internal error in a stream", visit.request_id)
+            visit.wire.keeps = stream.ended and visit.wire.keeps
+            return await self._broken_off(_INTERNAL, relay, visit)
 
-    async def _relayed(self, step: attempts.Try, job: Job, relay: "Relay") -> Failure | None:
+    async def _broken_off(
+        self, failure: Failure, relay: Relay, visit: Visit, job: Job | None = None
+    ) -> Answer | EventStream:
+        """The answer when no attempt came to an event, or the end of a stream that has begun."""
+        failed = _failed(failure, visit, job)
+        if not relay.stream.begun:
+            return failed
+        await relay.end(failed.body)
+        return relay.stream
+
+    async def _relayed(self, step: attempts.Try, job: Job, relay: Relay, seen: Observation) -> Failure | None:
         """Relay the events of one attempt; a failure before the first one is given back."""
         plan = job.operation.plan(job.document, job.call)
         if isinstance(plan, Failure):
@@ -680,11 +674,11 @@ class Gateway:
                 deadline.reschedule(None)
                 if isinstance(batch[0], Failure):
                     return batch[0]
-                self._succeeded(step, job, relay.seen)
-                await relay.begin(_forwarded(job))
-                await relay.write(batch, job)
+                self._succeeded(step, job, seen)
+                relay.begin(job.forwarded)
+                await relay.write(batch, job.endpoint.api_key)
                 async for batch in batches:
-                    await relay.write(batch, job)
+                    await relay.write(batch, job.endpoint.api_key)
         except TimeoutError:
             if limit is None or not deadline.expired():
                 raise
@@ -720,91 +714,6 @@ class Gateway:
         following = attempts.after(step, failed, self._fleet, moment)
         seen.trail = following.trail
         return following
-
-
-class Relay:
-    """The stream that a client gets; it begins with its first event, or with a comment before it."""
-
-    def __init__(self, request: web.Request, keep_alive_s: float) -> None:
-        self.response = web.StreamResponse(headers=dict(headers.EVENT_STREAM))
-        self.seen = request[_SEEN]
-        self._request = request
-        self._keep_alive_s = keep_alive_s
-        self._writing = asyncio.Lock()
-        self._written_at = time.monotonic()
-
-    @asynccontextmanager
-    async def kept_alive(self) -> AsyncIterator[None]:
-        """While in here, a silence does not last longer than was configured."""
-        if not self._keep_alive_s:
-            yield
-            return
-        ticking = asyncio.ensure_future(self._tick())
-        try:
-            yield
-        finally:
-            ticking.cancel()
-            with suppress(asyncio.CancelledError, ConnectionResetError, RuntimeError):
-                await ticking
-
-    async def _tick(self) -> None:
-        while True:
-            silence = time.monotonic() - self._written_at
-            if silence >= self._keep_alive_s:
-                await self._send(_COMMENT)
-            else:
-                await asyncio.sleep(self._keep_alive_s - silence)
-
-    async def begin(self, forwarded: Mapping[str, str]) -> None:
-        """Send the headers, unless a comment was first."""
-        async with self._writing:
-            if not self.response.prepared:
-                self.response.headers.update({**forwarded, **headers.EVENT_STREAM})
-                await self._prepare()
-
-    async def write(self, batch: Sequence[translate.Chunk | Failure], job: Job) -> None:
-        """Send what one read of the upstream brought; returns when the client has taken in enough of it."""
-        frames = bytearray()
-        ended = False
-        for event in batch:
-            if isinstance(event, Failure):
-                self.seen.error = event.error
-                error = client_errors.presentable(_hidden(event.error, job))
-                frames += sse.frame(_encoded(error), event.event)
-                ended = True
-            else:
-                failed = event.event == "response.failed"  # it tells the error
-                data = _hidden(event.data, job) if failed else event.data
-                frames += sse.frame(_encoded(data), event.event)
-                if event.final:
-                    self.seen.used(event.data)
-                    frames += b"" if event.event else sse.DONE
-                    ended = True
-        self.seen.event()
-        await self._send(bytes(frames))
-        if ended:  # before the rest of the upstream body is read
-            await self.response.write_eof()
-
-    async def failed(self, failure: Failure, job: Job | None) -> web.StreamResponse:
-        """The answer when no attempt came to an event."""
-        if not self.response.prepared:
-            return _failed(failure, self.seen, job)
-        self.seen.error = failure.error
-        await self._send(sse.frame(_encoded(client_errors.presentable(_hidden(failure.error, job)))))
-        await self.response.write_eof()
-        return self.response
-
-    async def _prepare(self) -> None:
-        _dress(self._request, self.response)
-        await self.response.prepare(self._request)
-
-    async def _send(self, data: bytes) -> None:
-        async with self._writing:
-            if not self.response.prepared:
-                await self._prepare()
-            self.seen.bytes_out += len(data)
-            self._written_at = time.monotonic()
-            await self.response.write(data)
 
 
 async def _converse(job: Job) -> translate.Document | Failure:
@@ -862,16 +771,23 @@ async def _asks_for_stream(request: web.Request) -> bool:
     )
 
 
-async def _form(
-    pieces: AsyncIterator[bytes], request: web.Request, limit: int
-) -> translate.Document | Failure:
+def _whole_body(request: web.Request) -> bytes | None:
+    """The body, when it came with the head and as it is."""
+    content = request.content
+    if not content.is_eof() or "content-encoding" in request.headers:
+        return None
+    return content.read_nowait()
+
+
+async def _form(pieces: AsyncIterator[bytes], content_type: str, limit: int) -> translate.Document | Failure:
     """A form with a file, read as it comes, so that the file is never held twice."""
-    boundary = forms.boundary(request.headers.get("content-type", ""))
+    boundary = forms.boundary(content_type)
     if isinstance(boundary, forms.Unreadable):
         return _no_form(boundary)
-    reader = forms.Reader(boundary)
+    reader, size = forms.Reader(boundary), 0
     async for data in pieces:
-        if request.content.total_bytes > limit:
+        size += len(data)
+        if size > limit:
             return _too_large(limit)
         if fault := reader.feed(data):
             return _no_form(fault)
@@ -897,76 +813,57 @@ def _flat(body: bytes) -> translate.Document | Failure:
     return value
 
 
-def _pin(request: web.Request) -> keys.Pin:
-    by_id, by_name = request.headers.get("x-bf-api-key-id", ""), request.headers.get("x-bf-api-key", "")
-    return keys.Pin(by_id, by_name) if by_id or by_name else keys.NO_PIN
-
-
-def _others(job: Job, request: web.Request) -> dict[str, str]:
-    """The headers of an answer of ``job`` besides those of every answer."""
-    own = {"x-request-id": _request_id.get()}
-    return {**_forwarded(job), **request.get(_CORS, _NO_HEADERS), **own}
-
-
-def _forwarded(job: Job) -> dict[str, str]:
-    return headers.to_client(job.uplink.headers, job.endpoint.api_key)
-
-
-def _hidden(error: Mapping[str, object], job: Job | None) -> Mapping[str, object]:
-    hidden = error if job is None else secrets.hide(error, job.endpoint.api_key)
-    return hidden if isinstance(hidden, Mapping) else error
-
-
-def _encoded(document: object) -> bytes:
-    data = documents.encode(document)
-    if isinstance(data, documents.Malformed):
-        raise TypeError(data.reason)
-    return data
-
-
-def _answer(document: object, status: int = 200, others: Mapping[str, str] | None = None) -> web.Response:
-    own = {"content-type": "application/json"}
-    return web.Response(body=_encoded(document), status=status, headers={**(others or {}), **own})
-
-
-def _failed(failure: Failure, seen: Observation | None = None, job: Job | None = None) -> web.Response:
-    if seen is not None:
-        seen.error = failure.error
-    error = client_errors.presentable(_hidden(failure.error, job))
-    others = _forwarded(job) if job is not None else {}
-    return _answer(error, errors.http_status(failure.error), others)
+def _failed(
+    failure: Failure,
+    visit: Visit,
+    job: Job | None = None,
+    others: Mapping[str, str] | None = None,
+    closes: bool = False,
+) -> Answer:
+    """The answer that says what went wrong, which is then known of the request, too."""
+    visit.seen.error = failure.error
+    error = presented(failure.error, "" if job is None else job.endpoint.api_key)
+    own = {**({} if job is None else job.forwarded), **(others or {})}
+    return Answer(encoded(error), errors.http_status(failure.error), own, closes=closes)
 
 
 def _attending(gateway: Gateway) -> Middleware:
     """What every request passes on its way to whoever answers it."""
 
     @web.middleware
-    async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def attend(request: web.Request, handler: RequestHandler) -> web.StreamResponse:
         resource = request.match_info.route.resource
         path = resource.canonical if resource is not None else "unknown"
-        return await gateway.attend(request, path, handler)
+        visit = request[_VISIT] = visit_of(request, gateway.read(request))
+        await gateway.attend(visit, Direct(path, lambda _visit: cast("Awaitable[Answer]", handler(request))))
+        return Written(visit.wire)
 
     return attend
 
 
-def _answer_to(error: Exception, request: web.Request) -> web.Response:
+def _routed(handler: Handler) -> RequestHandler:
+    """A handler as aiohttp calls it, within ``_attending``."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return cast("web.StreamResponse", await handler(request[_VISIT]))
+
+    return handle
+
+
+def _answer_to(error: Exception, visit: Visit) -> Answer:
     """Every answer is JSON, whatever happened."""
-    seen = request[_SEEN]
     match error:
         case web.HTTPRequestEntityTooLarge():
-            return _failed(_too_large(request.client_max_size), seen)
+            return _failed(_too_large(visit.request.client_max_size), visit)
         case web.HTTPMethodNotAllowed():
-            response = _failed(
-                _client_fault(f"{request.method} is not allowed for {request.path}", 405), seen
-            )
-            response.headers["allow"] = error.headers["allow"]
-            return response
+            fault = _client_fault(f"{visit.head.method} is not allowed for {visit.request.path}", 405)
+            return _failed(fault, visit, others={"allow": error.headers["allow"]})
         case web.HTTPNotFound():
-            return _failed(_client_fault(f"no such route: {request.path}", 404), seen)
+            return _failed(_client_fault(f"no such route: {visit.request.path}", 404), visit)
         case web.HTTPException():
-            return _failed(_client_fault(error.reason, error.status), seen)
-    log.error("request %s: internal error", _request_id.get(), exc_info=error)
-    return _failed(_INTERNAL, seen)
+            return _failed(_client_fault(error.reason, error.status), visit)
+    log.error("request %s: internal error", visit.request_id, exc_info=error)
+    return _failed(_INTERNAL, visit)
 
 
 def _client_fault(message: str, status: int) -> Failure:
@@ -975,14 +872,6 @@ def _client_fault(message: str, status: int) -> Failure:
 
 def _too_large(limit: int) -> Failure:
     return _client_fault(f"request body exceeds max allowed size of {limit} bytes", 413)
-
-
-def _dress(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer the headers that every answer has."""
-    response.headers.update(headers.SECURITY)
-    response.headers.update(request.get(_CORS) or {})
-    response.headers["x-request-id"] = _request_id.get()
-    response.headers["server"] = SERVER
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
@@ -1018,20 +907,20 @@ def application(
         app.cleanup_ctx.append(gateway.connected)
     else:
         gateway.replaying(replay)
-    app.router.add_get("/health", gateway.health)
-    app.router.add_get("/metrics", gateway.show_metrics)
-    app.router.add_get("/openapi.json", gateway.show_interface)
+    app.router.add_get("/health", _routed(gateway.health))
+    app.router.add_get("/metrics", _routed(gateway.show_metrics))
+    app.router.add_get("/openapi.json", _routed(gateway.show_interface))
     for route in ROUTES:
         for path in route.paths:
             handler = partial(gateway.serve, route)
-            gateway.direct[route.method, path] = partial(gateway.attend, path=path, handler=handler)
-            app.router.add_route(route.method, path, handler)
+            gateway.direct[route.method, path] = Direct(path, handler)
+            app.router.add_route(route.method, path, _routed(handler))
     for path in _everywhere("models"):
-        app.router.add_route("GET", path, gateway.list_models)
-        app.router.add_route("GET", f"{path}/{{model:.*}}", gateway.retrieve_model)
+        app.router.add_route("GET", path, _routed(gateway.list_models))
+        app.router.add_route("GET", f"{path}/{{model:.*}}", _routed(gateway.retrieve_model))
     for refused in unsupported.ROUTES:
         for path in _everywhere(refused.path):
-            app.router.add_route(refused.method, path, partial(gateway.refuse, refused))
+            app.router.add_route(refused.method, path, _routed(partial(gateway.refuse, refused)))
     return app
 
 
@@ -1046,7 +935,7 @@ def runner(app: web.Application, grace_s: float = GRACE_S) -> web.AppRunner:
     app[GATEWAY].grace_s = grace_s
     return Runner(
         app,
-        app[GATEWAY].direct,
+        app[GATEWAY],
         handler_cancellation=True,
         access_log=None,
         keepalive_timeout=config.client_idle_s,

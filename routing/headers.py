@@ -178,11 +178,10 @@ def is_sendable(value: str) -> bool:
 def to_upstream(
     client: Iterable[tuple[str, str]],
     configured: Mapping[str, str],
-    request_id: str,
     key_has_value: bool,
     rules: Filter = NO_FILTER,
 ) -> dict[str, str] | Unsendable:
-    """The headers that go upstream beside those of the transport.
+    """The headers that go upstream beside those of the transport and an ``x-request-id``.
 
     The client's trace context (https://www.w3.org/TR/trace-context/), the
     configured ones, and over them what the client asked for with
@@ -209,7 +208,7 @@ def to_upstream(
                 continue
             return Unsendable(written)
         asked[name] = f"{asked[name]}, {value}" if name in asked else value
-    return {"x-request-id": request_id, **trace_context(pairs), **configured, **asked}
+    return {**trace_context(pairs), **configured, **asked}
 
 
 def _may_pass(written: str, name: str, key_has_value: bool, rules: Filter) -> bool:

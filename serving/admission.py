@@ -26,7 +26,7 @@ class Admission:
         self._waiting: Final[deque[asyncio.Future[None]]] = deque()
 
     def turn(self) -> "Turn":
-        """For one request, as an asynchronous context that raises ``FullError`` when there is no room."""
+        """For one request, as a context that raises ``FullError`` when there is no room."""
         return Turn(self)
 
     def check(self) -> limits.Admittance:
@@ -81,11 +81,11 @@ class Turn:
         self._held = 0
         self._taken = False
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         self._admission.check()
         return self
 
-    async def __aexit__(self, *_raised: object) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self._forget()
         if self._taken:
             self._admission.leave()

@@ -1,72 +1,181 @@
-"""Documents that servers gave, each written to the client in one piece.
+"""Answers, written straight to the connection of a client.
 
 aiohttp's ``web.Response`` would do, but takes as long as all the rest of its
 server: it keeps a table of headers, asks hooks, and makes a writer for every
 answer.
 """
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Final
-
-from aiohttp import HttpVersion10, web
-from aiohttp.abc import AbstractStreamWriter
+from http import HTTPStatus
+from typing import Final, Protocol
 
 from .layers import headers
 
 SERVER: Final = "bifrost-vllm"
+JSON: Final = "application/json"
 
-_SUCCESS: Final = "200 OK\r\n" + "".join(
-    f"{name}: {value}\r\n"
-    for name, value in {**headers.SECURITY, "server": SERVER, "content-type": "application/json"}.items()
-)
+_OF_EVERY_ANSWER: Final = {**headers.SECURITY, "server": SERVER}
+_LARGE: Final = 65_536  # bytes that are not copied only to be sent with a few others
+_LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-class Answer(web.Response):
-    """A JSON document as the answer, status 200, to a request that is not HEAD.
-
-    ``others`` are headers besides those of every answer, in printable ASCII.
-    """
-
-    def __init__(self, document: bytes, others: Mapping[str, str]) -> None:
-        super().__init__()
-        self.document: Final = document
-        self._others = others
-        self._keeps: bool | None = None
-        self._writer: AbstractStreamWriter | None = None
+class ClientConnection(Protocol):
+    """What an answer is written to; aiohttp's protocols are such."""
 
     @property
-    def keep_alive(self) -> bool | None:
-        """Whether the connection serves another request."""
-        return self._keeps
+    def transport(self) -> asyncio.Transport | None: ...
+    @property
+    def writing_paused(self) -> bool: ...
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write everything, once; raises ``ConnectionResetError`` when the client has left."""
-        if self._keeps is not None:
-            return None
-        self._keeps = request.keep_alive
-        transport = request.transport
+
+class Wire:
+    """The way back to the client of one request.
+
+    ``drain`` returns when the client has taken in enough. ``is_old`` is
+    HTTP/1.0. ``bodiless``: it asked with HEAD. ``keeps`` tells whether the
+    connection serves another request; an answer may make it false.
+    """
+
+    __slots__ = ("_connection", "_drain", "bodiless", "is_old", "keeps")
+
+    def __init__(
+        self,
+        connection: ClientConnection,
+        drain: Callable[[], Awaitable[None]],
+        *,
+        is_old: bool = False,
+        keeps: bool = True,
+        bodiless: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._drain = drain
+        self.is_old = is_old
+        self.keeps = keeps
+        self.bodiless = bodiless
+
+    def head(self, status: int, content_type: str, others: Mapping[str, str], framing: str) -> bytes:
+        """The head of an answer; ``others`` and ``framing`` are headers besides those of every answer."""
+        connection = "" if self.keeps is not self.is_old else _CONNECTION[self.keeps]
+        lines = "".join([f"{name}: {value}\r\n" for name, value in others.items()])
+        first = _first_lines(self.is_old, status, content_type)
+        head = f"{first}{connection}{lines}date: {_date(int(time.time()))}\r\n{framing}\r\n"
+        return head.encode("utf-8", "surrogateescape")  # as aiohttp decoded what comes back of the client's
+
+    def write(self, *pieces: bytes) -> None:
+        """Send; raises ``ConnectionResetError`` when the client has left."""
+        transport = self._connection.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
-        is_old = request.version == HttpVersion10
-        connection = (
-            "" if self._keeps is not is_old else f"connection: {'keep-alive' if is_old else 'close'}\r\n"
-        )
-        lines = "".join([f"{name}: {value}\r\n" for name, value in self._others.items()])
-        head = (
-            f"HTTP/1.{0 if is_old else 1} {_SUCCESS}{connection}{lines}date: {_date(int(time.time()))}\r\n"
-            f"content-length: {len(self.document)}\r\n\r\n"
-        )
-        transport.writelines((head.encode("ascii"), self.document))
-        self._writer = request.writer
-        return None
+        if len(pieces) == 1:
+            transport.write(pieces[0])
+        elif sum(map(len, pieces)) < _LARGE:
+            transport.write(b"".join(pieces))
+        else:
+            transport.writelines(pieces)
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Return when the client has taken in enough, so that the next answer does not pile up."""
-        if self._writer is not None:
-            await self._writer.drain()
+    @property
+    def is_full(self) -> bool:
+        """Whether ``drain`` would wait."""
+        return self._connection.writing_paused
+
+    async def drain(self) -> None:
+        """Return when the client has taken in enough; raises ``ConnectionResetError`` when it leaves."""
+        if self._connection.writing_paused:
+            await self._drain()
+
+
+class Answer:
+    """A whole answer: ``status`` and ``body``, with ``others`` as headers besides those of every answer.
+
+    Headers hold no control characters. ``closes``: nothing more is
+    served over this connection.
+    """
+
+    __slots__ = ("body", "closes", "content_type", "others", "status")
+
+    def __init__(
+        self,
+        body: bytes,
+        status: int = 200,
+        others: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+        closes: bool = False,
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.others: Mapping[str, str] = {} if others is None else others
+        self.content_type = content_type
+        self.closes = closes
+
+    def write(self, wire: Wire, others: Mapping[str, str]) -> None:
+        """Send it, with more headers still; raises ``ConnectionResetError`` when the client has left."""
+        if self.closes:
+            wire.keeps = False
+        own = {**self.others, **others} if self.others else others
+        head = wire.head(self.status, self.content_type, own, f"content-length: {len(self.body)}\r\n")
+        if self.body and not wire.bodiless:
+            wire.write(head, self.body)
+        else:
+            wire.write(head)
+
+
+class EventStream:
+    """A streamed answer, which begins when something is to be sent."""
+
+    __slots__ = ("_head", "_wire", "begun", "ended")
+
+    def __init__(self, wire: Wire) -> None:
+        self.begun = False
+        self.ended = False
+        self._wire = wire
+        self._head = b""
+
+    def begin(self, others: Mapping[str, str]) -> None:
+        """From now on it is this answer, status 200; its head goes out with the first bytes."""
+        self.begun = True
+        framing = "transfer-encoding: chunked\r\n"
+        if self._wire.is_old:
+            self._wire.keeps, framing = False, ""
+        self._head = self._wire.head(200, "", others, framing)
+
+    async def write(self, data: bytes, last: bool = False) -> None:
+        """Send some of the body, or the last of it; returns when the client has taken in enough.
+
+        Raises ``ConnectionResetError`` when the client has left.
+        """
+        wire, self.ended = self._wire, last
+        pieces: list[bytes] = []
+        if self._head:
+            pieces.append(self._head)
+            self._head = b""
+        if wire.is_old:
+            pieces.append(data)
+        elif data:
+            pieces += (b"%x\r\n" % len(data), data, b"\r\n")
+        if last and not wire.is_old:
+            pieces.append(_LAST_CHUNK)
+        wire.write(*pieces)
+        if wire.is_full:
+            await wire.drain()
+
+
+_CONNECTION: Final = {True: "connection: keep-alive\r\n", False: "connection: close\r\n"}
+
+
+@lru_cache(maxsize=256)
+def _first_lines(is_old: bool, status: int, content_type: str) -> str:
+    phrase = HTTPStatus(status).phrase if status in _KNOWN else ""
+    lines = _OF_EVERY_ANSWER | ({"content-type": content_type} if content_type else {})
+    return f"HTTP/1.{0 if is_old else 1} {status} {phrase}\r\n" + "".join(
+        [f"{name}: {value}\r\n" for name, value in lines.items()]
+    )
+
+
+_KNOWN: Final = frozenset(HTTPStatus)
 
 
 @lru_cache(maxsize=2)

@@ -1,26 +1,296 @@
-"""aiohttp's server, with its own errors in our words: JSON, and no bytes of the client's."""
+"""The server: aiohttp's, and a short way past it for requests whose head was read before.
 
+Clients send the same head again and again; only the length of the body
+differs. Once aiohttp has read a head, and what it understood is known, the
+same bytes mean the same: the request need not be taken apart anew. Everything
+else, whatever it is, goes to aiohttp.
+"""
+
+import asyncio
 import json
+import re
 import uuid
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, Protocol
 
-from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http import StreamWriter
 from aiohttp.web_protocol import RequestHandler
 
-from .answers import SERVER
-from .layers import headers
+from .answers import SERVER, Wire
+from .layers import headers, request_heads
+from .visits import Direct, Visit
 
 BACKLOG: Final = 1024
 """How many clients may wait to be let in."""
 
 _MALFORMED: Final = "malformed HTTP request"
 _INTERNAL: Final = "internal server error"
+_HEAD_END: Final = b"\r\n\r\n"
+_LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,9})\r\n")
+_SPECIAL: Final = (
+    "connection",
+    "content-encoding",
+    "expect",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+)
+_LONGEST_HEAD: Final = 8_192
+_MOST_HEADS: Final = 512
+_LARGEST_BODY: Final = 1024 * 1024  # that is waited for here
+_PATIENCE_S: Final = 0.25
+_MOST_HELD: Final = 65_536  # bytes that came before the answer to what came before them
+_TELLS: Final = hasattr(RequestHandler, "_waiter") and hasattr(RequestHandler, "_messages")
+
+
+class Service(Protocol):
+    """Who answers."""
+
+    @property
+    def direct(self) -> Mapping[tuple[str, str], Direct]: ...
+    @property
+    def known(self) -> "KnownHeads": ...
+    def read(self, request: web.BaseRequest) -> request_heads.RequestHead: ...
+    async def attend(self, visit: Visit, direct: Direct) -> None: ...
+
+
+class Known(NamedTuple):
+    """What a head means, and who answers the request."""
+
+    head: request_heads.RequestHead
+    direct: Direct
+
+
+class KnownHeads:
+    """Heads that aiohttp has read, by their bytes without the digits of the body's length.
+
+    There are not many at a time: those learnt first go when others come. ``forget``
+    all of them when they mean something else.
+    """
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, Known] = {}
+
+    def get(self, key: bytes) -> Known | None:
+        """What is known of a head."""
+        return self._heads.get(key)
+
+    def learn(self, key: bytes, known: Known) -> None:
+        """Remember a head."""
+        while len(self._heads) >= _MOST_HEADS:
+            del self._heads[next(iter(self._heads))]
+        self._heads[key] = known
+
+    def forget(self) -> None:
+        """Nothing is known any more."""
+        self._heads.clear()
+
+
+class Frame(NamedTuple):
+    """Where a request ends, as its head says: ``key`` is the head for ``KnownHeads``, if it may be known."""
+
+    key: bytes
+    head_size: int
+    length: int
+
+
+def framed(data: bytes) -> Frame | None:
+    """The frame of the request that ``data`` begins with, unless it is of an unusual kind."""
+    end = data.find(_HEAD_END, 0, _LONGEST_HEAD)
+    if end < 0:
+        return None
+    found = _LENGTH.search(data, 0, end + 2)
+    if found is None:
+        return Frame(b"", end + 4, 0)
+    first, last = found.span(1)
+    # aiohttp reads no head with a NUL: two heads with a key that was learnt differ in these digits only.
+    return Frame(data[:first] + b"\0" + data[last:end], end + 4, int(data[first:last]))
 
 
 class _Connection(RequestHandler):
-    """One connection of a client."""
+    """One connection of a client.
+
+    Either aiohttp is at work, or a task of ours, or nobody. What cannot be
+    taken the short way for certain makes the connection ``foreign``: from then
+    on aiohttp alone has it.
+    """
+
+    __slots__ = (
+        "_active_at", "_arriving", "_ends", "_foreign", "_held", "_idle_timer", "_missing", "_patience",
+        "_peer", "_task", "_unproven", "_wire", "service",
+    )  # fmt: skip
+
+    def __init__(self, service: Service, server: web.Server, **settings: Any) -> None:
+        super().__init__(server, **settings)
+        self.service: Final = service
+        self._foreign = not _TELLS
+        self._unproven: Frame | None = None  # what aiohttp is to confirm
+        self._task: asyncio.Task[None] | None = None
+        self._wire: Wire | None = None
+        self._peer = ""
+        self._held = bytearray()
+        self._arriving: list[bytes] = []
+        self._missing = 0
+        self._ends = False
+        self._active_at = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._foreign or not data:
+            super().data_received(data)
+        elif self._task is not None:
+            self._hold(data)
+        elif self._arriving:
+            self._arriving.append(data)
+            self._missing -= len(data)
+            if self._missing <= 0:
+                self._look_at(b"".join(self._arriving))
+        else:
+            self._look_at(data)
+
+    def _look_at(self, data: bytes) -> None:
+        """Take the request that ``data`` is, or begins, the short way or give it to aiohttp."""
+        frame = framed(data)
+        if frame is None:
+            self._hand_over(data)
+            return
+        key, head_size, length = frame
+        known = self.service.known.get(key) if self._is_idle() else None
+        missing = head_size + length - len(data)
+        if known is not None and missing == 0:
+            self._begin(known, data[head_size:])
+        elif known is not None and missing > 0 and length <= _LARGEST_BODY:
+            self._wait_for(missing, data)
+        elif missing == 0 and self._unproven is None:
+            self._unproven = frame
+            super().data_received(data)
+        else:
+            self._hand_over(data)
+
+    def _is_idle(self) -> bool:
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and not self._messages and not self._ends
+
+    def _hand_over(self, data: bytes) -> None:
+        self._foreign = True
+        self._arrived()
+        super().data_received(data)
+
+    def _wait_for(self, missing: int, data: bytes) -> None:
+        self._missing = missing
+        self._arriving = [data]
+        if self._patience is None:
+            self._patience = self._loop.call_later(_PATIENCE_S, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """Who sends slowly is aiohttp's: there it is counted what is held for whom."""
+        self._patience = None
+        self._hand_over(b"".join(self._arriving))
+
+    def _arrived(self) -> None:
+        self._arriving = []
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def proven(self, request: web.BaseRequest) -> bytes:
+        """The key of a request that aiohttp has read, when it came alone and as it seemed; else nothing."""
+        frame, self._unproven = self._unproven, None
+        if frame is None:
+            return b""
+        own = request.headers
+        if (
+            not request.content.is_eof()
+            or request.content.total_bytes != frame.length
+            or (request.content_length or 0) != frame.length
+            or request.version != HttpVersion11
+            or not request.keep_alive
+            or len(own.getall("content-length", ())) > 1
+            or any(name in own for name in _SPECIAL if own.get(name, "").lower() != "keep-alive")
+        ):
+            self._foreign = True
+            return b""
+        return frame.key
+
+    def _begin(self, known: Known, body: bytes) -> None:
+        self._arrived()
+        self.keep_alive(True)  # and have no time run out meanwhile
+        self._task = self._loop.create_task(self._serve(known, body))
+
+    async def _serve(self, known: Known, body: bytes) -> None:
+        wire = self._wire
+        if wire is None:
+            self._peer = (
+                str(self.peername[0]) if isinstance(self.peername, tuple) else str(self.peername or "")
+            )
+            wire = self._wire = Wire(self, StreamWriter(self, self._loop).drain)
+        try:
+            await self.service.attend(Visit(known.head, wire, self._peer, body=body), known.direct)
+            await wire.drain()
+        except ConnectionError:
+            self._ends = True
+        except Exception:
+            self._ends = True
+            self.logger.exception("error while a request was served")
+        finally:
+            self._task = None
+            self._go_on(wire.keeps)
+
+    def _go_on(self, keeps: bool) -> None:
+        """Serve what came meanwhile, or wait for it."""
+        self._active_at = self._loop.time()
+        if self._ends or not keeps:
+            self.force_close()
+            return
+        if self._idle_timer is None:
+            self._idle_timer = self._loop.call_later(self.keepalive_timeout, self._look_at_idleness)
+        if self._held:
+            data = bytes(self._held)
+            self._held.clear()
+            if self.transport is not None and len(data) > _MOST_HELD:
+                self.transport.resume_reading()
+            self.data_received(data)
+
+    def _look_at_idleness(self) -> None:
+        self._idle_timer = None
+        guarded = self._keepalive_handle is not None  # aiohttp's own clock runs
+        if guarded and self._foreign:
+            return
+        busy = guarded or self._task is not None or not self._is_idle()
+        left_s = (
+            self.keepalive_timeout if busy else self._active_at + self.keepalive_timeout - self._loop.time()
+        )
+        if left_s <= 0:
+            self.force_close()
+        else:
+            self._idle_timer = self._loop.call_later(left_s, self._look_at_idleness)
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if self.transport is not None and len(self._held) > _MOST_HELD:
+            self.transport.pause_reading()
+
+    def close(self) -> None:
+        self._ends = True
+        super().close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's
+        if self._task is not None:
+            self._ends = True
+            await asyncio.wait({self._task}, timeout=timeout)
+        await super().shutdown(timeout)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._ends = True
+        self._arrived()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        super().connection_lost(exc)
+        if self._task is not None:
+            self._task.cancel()
 
     def handle_error(
         self,
@@ -56,24 +326,58 @@ class _Connection(RequestHandler):
         return response
 
 
+class Written(web.Response):
+    """What aiohttp is told of an answer that has gone out."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._wire = wire
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection serves another request."""
+        return self._wire.keeps
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to write."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Return when the client has taken in enough, so that the next answer does not pile up."""
+        await self._wire.drain()
+
+
+def visit_of(request: web.Request, head: request_heads.RequestHead) -> Visit:
+    """A request that aiohttp has read."""
+    wire = Wire(
+        request.protocol,
+        request.writer.drain,
+        is_old=request.version == HttpVersion10,
+        keeps=request.keep_alive,
+        bodiless=request.method == "HEAD",
+    )
+    return Visit(head, wire, request.remote or "", request)
+
+
 class _Server(web.Server):
+    def __init__(self, service: Service, handler: Any, **settings: Any) -> None:
+        super().__init__(handler, **settings)
+        self._service = service
+
     def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self._service, self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     """Serves an application.
 
-    Requests whose method and path are in ``direct`` go there without a look at
-    the application's routes and middlewares, which take as long as all that
-    ``direct`` has to decide.
+    Requests whose method and path are in ``service.direct`` go there without a
+    look at the application's routes and middlewares, which take as long as all
+    that is to be decided there.
     """
 
-    def __init__(
-        self, app: web.Application, direct: Mapping[tuple[str, str], Handler], **settings: Any
-    ) -> None:
+    def __init__(self, app: web.Application, service: Service, **settings: Any) -> None:
         super().__init__(app, **settings)
-        self._direct = direct
+        self._service = service
 
     def _reg_site(self, site: web.BaseSite) -> None:
         """gunicorn's worker listens with room for 128, and clients beyond that wait for seconds."""
@@ -82,15 +386,23 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        direct, others = self._direct, made.request_handler
+        service, others = self._service, made.request_handler
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            handler = direct.get((request.method, request.rel_url.raw_path))
-            if handler is None or "expect" in request.headers:
+            connection = request.protocol
+            key = connection.proven(request) if isinstance(connection, _Connection) else b""
+            direct = service.direct.get((request.method, request.rel_url.raw_path))
+            if direct is None or "expect" in request.headers or not isinstance(request, web.Request):
                 return await others(request)
-            return await handler(cast("web.Request", request))
+            head = service.read(request)
+            if key:
+                service.known.learn(key, Known(head, direct))
+            visit = visit_of(request, head)
+            await service.attend(visit, direct)
+            return Written(visit.wire)
 
         return _Server(
+            service,
             handle,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,

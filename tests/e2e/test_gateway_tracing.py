@@ -88,6 +88,7 @@ def test_a_recorded_chat(
     url = serve(recorded, Recordings.load(gateway.BUNDLED).newest(), tracing=tracing)
     sent = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "a=b", "x-request-id": "r-1"}
     usage = http.post(url + CHAT, json=RECORDED_ASK, headers=sent).json()["usage"]
+    settle(http, url)
     server, whole = ended(spans)
     assert (server.name, server.kind.name) == ("chat tiny/chat", "CLIENT")
     assert (whole.name, whole.kind.name) == ("chat tiny/chat", "SERVER")

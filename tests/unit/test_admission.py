@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 
 import pytest
 
@@ -14,8 +14,8 @@ def run(work: Coroutine[object, object, None]) -> None:
     asyncio.run(asyncio.wait_for(work, 10))
 
 
-async def taken(admission: Admission, within: AsyncExitStack) -> Turn:
-    turn = await within.enter_async_context(admission.turn())
+async def taken(admission: Admission, within: ExitStack) -> Turn:
+    turn = within.enter_context(admission.turn())
     await turn.take()
     return turn
 
@@ -23,12 +23,12 @@ async def taken(admission: Admission, within: AsyncExitStack) -> Turn:
 def test_who_only_sends_keeps_nobody_from_running() -> None:
     async def work() -> None:
         admission = Admission(Concurrency(1, 1))
-        async with AsyncExitStack() as within:
+        with ExitStack() as within:
             for _ in range(10):
-                slow = await within.enter_async_context(admission.turn())
+                slow = within.enter_context(admission.turn())
                 assert slow.fits(1_000)
             assert (admission.running, admission.held) == (0, 10_000)
-            async with AsyncExitStack() as another:
+            with ExitStack() as another:
                 await taken(admission, another)
                 assert admission.running == 1
         assert (admission.running, admission.held) == (0, 0)
@@ -39,9 +39,9 @@ def test_who_only_sends_keeps_nobody_from_running() -> None:
 def test_what_is_held_for_those_who_do_not_run_is_bounded() -> None:
     async def work() -> None:
         admission = Admission(Concurrency(1, 1), held_limit=100)
-        async with AsyncExitStack() as within:
-            first = await within.enter_async_context(admission.turn())
-            second = await within.enter_async_context(admission.turn())
+        with ExitStack() as within:
+            first = within.enter_context(admission.turn())
+            second = within.enter_context(admission.turn())
             assert first.fits(60)
             assert not second.fits(60)
             await second.take()  # what it has is bounded by the number of those who run now
@@ -57,16 +57,16 @@ def test_what_is_held_for_those_who_do_not_run_is_bounded() -> None:
 def test_a_request_is_sent_away_at_once_when_there_is_no_room() -> None:
     async def work() -> None:
         admission = Admission(Concurrency(1, 1))
-        async with AsyncExitStack() as within:
-            early = await within.enter_async_context(admission.turn())
+        with ExitStack() as within:
+            early = within.enter_context(admission.turn())
             await taken(admission, within)
             waiting = asyncio.ensure_future(early.take())
             await asyncio.sleep(0)
             with pytest.raises(FullError):
-                await within.enter_async_context(admission.turn())
+                within.enter_context(admission.turn())
             waiting.cancel()
             await asyncio.wait({waiting})
-            await within.enter_async_context(admission.turn())
+            within.enter_context(admission.turn())
 
     run(work())
 
@@ -77,12 +77,12 @@ def test_a_place_is_handed_over_in_the_order_of_waiting_and_taken_once() -> None
         order: list[int] = []
 
         async def ask(number: int) -> None:
-            async with admission.turn() as turn:
+            with admission.turn() as turn:
                 await turn.take()
                 await turn.take()
                 order.append(number)
 
-        async with AsyncExitStack() as within:
+        with ExitStack() as within:
             await taken(admission, within)
             asking = [asyncio.ensure_future(ask(number)) for number in range(5)]
             await asyncio.sleep(0)

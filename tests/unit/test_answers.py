@@ -1,59 +1,154 @@
-"""A document is written in one piece, as aiohttp would have written it."""
+"""What goes out to a client, byte for byte."""
 
 import asyncio
+from collections.abc import Mapping
 from unittest.mock import AsyncMock, Mock
 
 import pytest
-from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
-from aiohttp.abc import AbstractStreamWriter
 
 from routing import headers
 from serving import answers
-from serving.answers import Answer
+from serving.answers import Answer, ClientConnection, EventStream, Wire
 
 SECURITY = "".join(f"{name}: {value}\r\n" for name, value in headers.SECURITY.items())
 DATE = "Mon, 23 Nov 2026 03:06:22 GMT"
+DATE_LINE = f"date: {DATE}\r\n"
+ID: Mapping[str, str] = {"x-request-id": "r"}
 
 
-def written(version: HttpVersion, keeps: bool, closing: bool = False) -> str:
-    """What goes out for a document."""
-    transport, writer = Mock(asyncio.Transport), Mock(AbstractStreamWriter, drain=AsyncMock())
-    transport.is_closing.return_value = closing
-    request = Mock(web.BaseRequest, version=version, keep_alive=keeps, transport=transport, writer=writer)
-    answer = Answer(b'{"a":"\xc3\xa9"}', {"x-request-id": "r"})
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "_date", lambda _second: DATE)
 
-    async def answered() -> None:
-        for _ in range(2):  # aiohttp may ask twice
-            await answer.prepare(request)
-        writer.drain.assert_not_awaited()
-        await answer.write_eof()
 
-    asyncio.run(answered())
-    writer.drain.assert_awaited_once_with()
-    [call] = transport.writelines.call_args_list
-    assert answer.keep_alive is keeps
-    return b"".join(call.args[0]).decode()
+class Client:
+    """A connection, and what was written to it."""
+
+    def __init__(self, closing: bool = False, gone: bool = False, full: bool = False) -> None:
+        self._transport = Mock(asyncio.Transport)
+        self._transport.is_closing.return_value = closing
+        self.connection = Mock(
+            ClientConnection, transport=None if gone else self._transport, writing_paused=full
+        )
+        self.drain = AsyncMock()
+
+    def wire(self, is_old: bool = False, keeps: bool = True, bodiless: bool = False) -> Wire:
+        return Wire(self.connection, self.drain, is_old=is_old, keeps=keeps, bodiless=bodiless)
+
+
+def sent(client: Client) -> list[bytes]:
+    """One entry for each write."""
+    written = []
+    for name, arguments, _ in client.connection.transport.method_calls:
+        if name == "write":
+            written.append(arguments[0])
+        elif name == "writelines":
+            written.append(b"".join(arguments[0]))
+    return written
 
 
 @pytest.mark.parametrize(
-    ("version", "keeps", "status", "connection"),
+    ("is_old", "keeps", "status_line", "connection"),
     [
-        (HttpVersion11, True, "HTTP/1.1 200 OK", ""),
-        (HttpVersion11, False, "HTTP/1.1 200 OK", "connection: close\r\n"),
-        (HttpVersion10, False, "HTTP/1.0 200 OK", ""),
-        (HttpVersion10, True, "HTTP/1.0 200 OK", "connection: keep-alive\r\n"),
+        (False, True, "HTTP/1.1 200 OK", ""),
+        (False, False, "HTTP/1.1 200 OK", "connection: close\r\n"),
+        (True, False, "HTTP/1.0 200 OK", ""),
+        (True, True, "HTTP/1.0 200 OK", "connection: keep-alive\r\n"),
     ],
 )
-def test_what_is_written(
-    monkeypatch: pytest.MonkeyPatch, version: HttpVersion, keeps: bool, status: str, connection: str
-) -> None:
-    monkeypatch.setattr(answers, "_date", lambda _second: DATE)
-    assert written(version, keeps) == (
-        f"{status}\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: application/json\r\n{connection}"
-        f"x-request-id: r\r\ndate: {DATE}\r\ncontent-length: 10\r\n\r\n" + '{"a":"é"}'
+def test_an_answer(is_old: bool, keeps: bool, status_line: str, connection: str) -> None:
+    client = Client()
+    wire = client.wire(is_old, keeps)
+    Answer('{"a":"é"}'.encode()).write(wire, ID)
+    assert wire.keeps is keeps
+    assert [write.decode() for write in sent(client)] == [
+        f"{status_line}\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: application/json\r\n{connection}"
+        f"x-request-id: r\r\n{DATE_LINE}content-length: 10\r\n\r\n" + '{"a":"é"}'
+    ]
+
+
+def test_an_answer_that_is_the_last() -> None:
+    client = Client()
+    wire = client.wire()
+    Answer(b"{}", 418, {"allow": "GET"}, closes=True).write(wire, ID)
+    assert not wire.keeps
+    assert [write.decode() for write in sent(client)] == [
+        f"HTTP/1.1 418 I'm a Teapot\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: application/json\r\n"
+        f"connection: close\r\nallow: GET\r\nx-request-id: r\r\n{DATE_LINE}content-length: 2\r\n\r\n{{}}"
+    ]
+
+
+@pytest.mark.parametrize(("body", "length"), [(b"abc", 3), (b"", 0)])
+def test_an_answer_to_head_has_the_length_and_no_body(body: bytes, length: int) -> None:
+    client = Client()
+    Answer(body, 599, content_type="").write(client.wire(bodiless=True), {})
+    assert [write.decode() for write in sent(client)] == [
+        f"HTTP/1.1 599 \r\n{SECURITY}server: bifrost-vllm\r\n{DATE_LINE}content-length: {length}\r\n\r\n"
+    ]
+
+
+def test_a_large_answer_is_not_copied() -> None:
+    client = Client()
+    body = b"x" * 100_000
+    Answer(body).write(client.wire(), {})
+    [(name, (pieces,), _)] = [
+        call for call in client.connection.transport.method_calls if call[0] != "is_closing"
+    ]
+    assert name == "writelines"
+    assert pieces[1] is body
+
+
+def test_what_a_page_sent_goes_back_as_it_came() -> None:
+    client = Client()
+    origin = b"https://\xff.example.com"
+    Answer(b"{}").write(
+        client.wire(), {"access-control-allow-origin": origin.decode("utf-8", "surrogateescape")}
     )
+    assert b"\r\naccess-control-allow-origin: " + origin + b"\r\n" in sent(client)[0]
 
 
-def test_a_client_that_has_left_gets_nothing() -> None:
+@pytest.mark.parametrize("client", [Client(closing=True), Client(gone=True)], ids=["closing", "gone"])
+def test_a_client_that_has_left_gets_nothing(client: Client) -> None:
     with pytest.raises(ConnectionResetError):
-        written(HttpVersion11, keeps=True, closing=True)
+        Answer(b"{}").write(client.wire(), {})
+
+
+async def streamed(stream: EventStream) -> None:
+    stream.begin({"content-type": "text/event-stream"})
+    await stream.write(b"one")
+    await stream.write(b"seventeen bytes..")
+    await stream.write(b"end", last=True)
+
+
+def test_a_stream() -> None:
+    client = Client()
+    stream = EventStream(client.wire())
+    assert (stream.begun, stream.ended) == (False, False)
+    asyncio.run(streamed(stream))
+    assert (stream.begun, stream.ended) == (True, True)
+    client.drain.assert_not_awaited()
+    assert [write.decode() for write in sent(client)] == [
+        f"HTTP/1.1 200 OK\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: text/event-stream\r\n{DATE_LINE}"
+        "transfer-encoding: chunked\r\n\r\n3\r\none\r\n",
+        "11\r\nseventeen bytes..\r\n",
+        "3\r\nend\r\n0\r\n\r\n",
+    ]
+
+
+def test_a_stream_over_http_1_0_ends_with_the_connection() -> None:
+    client = Client()
+    wire = client.wire(is_old=True, keeps=True)
+    asyncio.run(streamed(EventStream(wire)))
+    assert not wire.keeps
+    assert [write.decode() for write in sent(client)] == [
+        f"HTTP/1.0 200 OK\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: text/event-stream\r\n{DATE_LINE}"
+        "\r\none",
+        "seventeen bytes..",
+        "end",
+    ]
+
+
+def test_a_stream_waits_for_a_client_that_reads_slowly() -> None:
+    client = Client(full=True)
+    asyncio.run(streamed(EventStream(client.wire())))
+    assert client.drain.await_count == 3

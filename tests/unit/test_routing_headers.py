@@ -81,8 +81,8 @@ x-request-id
 def test_what_goes_upstream(
     client: list[tuple[str, str]], configured: dict[str, str], key_has_value: bool, expected: object
 ) -> None:
-    sent = to_upstream(client, configured, "id-1", key_has_value)
-    assert sent == ({"x-request-id": "id-1", **expected} if isinstance(expected, dict) else expected)
+    sent = to_upstream(client, configured, key_has_value)
+    assert sent == expected
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_goes_upstream(
 def test_what_the_connection_header_names_is_not_sent_on(
     client: list[tuple[str, str]], expected: dict[str, str]
 ) -> None:
-    assert to_upstream(client, {}, "id-1", False) == {"x-request-id": "id-1", **expected}
+    assert to_upstream(client, {}, False) == expected
 
 
 SENT = [
@@ -156,16 +156,14 @@ SENT = [
     ],
 )
 def test_the_operators_rules(rules: Filter, expected: dict[str, str]) -> None:
-    assert to_upstream(SENT, {}, "id-1", False, rules) == {"x-request-id": "id-1", **expected}
+    assert to_upstream(SENT, {}, False, rules) == expected
 
 
 def test_what_nobody_asked_for_and_cannot_be_sent_stays_behind() -> None:
     rules = Filter(("*",))
-    assert to_upstream([("x-odd", "\udcff"), ("odd name", "1")], {}, "i", False, rules) == {
-        "x-request-id": "i"
-    }
-    assert to_upstream([("x-bf-eh-x-odd", "\udcff")], {}, "i", False, rules) == Unsendable("x-bf-eh-x-odd")
-    assert to_upstream([("X-BF-EH-a b", "1")], {}, "i", False) == Unsendable("x-bf-eh-a b")
+    assert to_upstream([("x-odd", "\udcff"), ("odd name", "1")], {}, False, rules) == {}
+    assert to_upstream([("x-bf-eh-x-odd", "\udcff")], {}, False, rules) == Unsendable("x-bf-eh-x-odd")
+    assert to_upstream([("X-BF-EH-a b", "1")], {}, False) == Unsendable("x-bf-eh-a b")
 
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -210,16 +208,13 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 )
 def test_the_trace_goes_on(client: list[tuple[str, str]], expected: dict[str, str]) -> None:
     assert trace_context(client) == expected
-    assert to_upstream(client, {}, "id-1", False) == {"x-request-id": "id-1", **expected}
+    assert to_upstream(client, {}, False) == expected
 
 
 def test_a_trace_that_was_asked_for_or_configured_goes_before_the_clients_own() -> None:
     client = [("traceparent", PARENT), ("x-bf-eh-traceparent", "asked")]
-    assert to_upstream(client, {}, "i", False) == {"x-request-id": "i", "traceparent": "asked"}
-    assert to_upstream(client[:1], {"traceparent": "own"}, "i", False) == {
-        "x-request-id": "i",
-        "traceparent": "own",
-    }
+    assert to_upstream(client, {}, False) == {"traceparent": "asked"}
+    assert to_upstream(client[:1], {"traceparent": "own"}, False) == {"traceparent": "own"}
 
 
 LENGTH = "a request has one content-length, in digits"
@@ -280,7 +275,7 @@ def test_versions_of_http() -> None:
 
 
 def test_the_client_may_ask_for_another_request_id_upstream() -> None:
-    assert to_upstream([("x-bf-eh-x-request-id", "other")], {}, "id-1", False) == {"x-request-id": "other"}
+    assert to_upstream([("x-bf-eh-x-request-id", "other")], {}, False) == {"x-request-id": "other"}
 
 
 def test_what_the_client_gets_to_see() -> None:
@@ -360,7 +355,7 @@ PATTERNS = st.lists(
 def test_whatever_the_client_sends_only_sendable_values_come_out(
     client: list[tuple[str, str]], key_has_value: bool, allowed: list[str], denied: list[str]
 ) -> None:
-    sent = to_upstream(client, {}, "id", key_has_value, Filter(tuple(allowed), tuple(denied)))
+    sent = to_upstream(client, {}, key_has_value, Filter(tuple(allowed), tuple(denied)))
     if isinstance(sent, dict):
         assert not any(set(value) & {"\r", "\n", "\x00"} for value in sent.values())
         assert not sent.keys() & {"host", "cookie", "content-length", "connection", "x-api-key"}
