@@ -11,7 +11,6 @@ import logging
 import random
 import sys
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -145,6 +144,7 @@ ROUTES: Final = (
 )
 
 _LIST_MODELS: Final = translate.Call("list_models")
+_MOST_OPENINGS: Final = 1_000
 _VISIT: Final[web.RequestKey[Visit]] = web.RequestKey("visit", Visit)
 
 
@@ -200,6 +200,7 @@ class Gateway:
         self._replay: transports.AsyncReplayTransport | None = None
         self.metrics = Metrics(config.labels)
         self._fleet = fleet.Fleet()
+        self._openings: dict[tuple[str, str, keys.Pin], attempts.Opening] = {}
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
         self._versions = ServerVersions(self._told_version)
         self._admission = Admission(config.concurrency)
@@ -220,6 +221,7 @@ class Gateway:
         """
         self.config = config
         self.known.forget()
+        self._openings.clear()
         self.observer = Observer(config, self.metrics, self._access)
         self._admission.concurrency = config.concurrency
         network = config.network
@@ -572,7 +574,7 @@ class Gateway:
 
     def _explanation(self, inquiry: Inquiry, visit: Visit) -> Answer:
         """What would be sent to whom first; nothing is."""
-        step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
+        step = self._first(inquiry.ask)
         if isinstance(step, attempts.GiveUp):
             return _failed(_given_up(step, inquiry), visit)
         job = self._job(inquiry, step, visit)
@@ -587,7 +589,7 @@ class Gateway:
         """Answer at once what is not streamed, after as many attempts as it takes."""
         seen = visit.seen
         tried: list[tuple[attempts.Try, Job]] = []
-        step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
+        step = self._first(inquiry.ask)
         while isinstance(step, attempts.Try):
             if step.wait_s:
                 await asyncio.sleep(step.wait_s)
@@ -614,7 +616,7 @@ class Gateway:
         tried: list[tuple[attempts.Try, Job]] = []
         relay = Relay(visit, self.config.sse_keep_alive_s)
         stream = relay.stream
-        step = attempts.first(self.config, inquiry.ask, self._fleet, _moment())
+        step = self._first(inquiry.ask)
         try:
             async with relay.kept_alive():
                 while isinstance(step, attempts.Try):
@@ -685,14 +687,28 @@ class Gateway:
             return errors.stamp(_own(refusals.first_event_late(limit)), job.call, step.model)
         return None
 
+    def _first(self, ask: attempts.Ask) -> attempts.Try | attempts.GiveUp:
+        """What to try first."""
+        if ask.session or ask.fallbacks:
+            return attempts.first(self.config, ask, self._fleet, _moment())
+        alike = ask.provider, ask.model, ask.pin
+        opening = self._openings.get(alike)
+        if opening is None:
+            opening = attempts.opening(self.config, ask)
+            if len(self._openings) < _MOST_OPENINGS:  # clients make up models
+                self._openings[alike] = opening
+        return opening.only or attempts.begin(opening, self._fleet, _moment())
+
     def _began(self, step: attempts.Try, seen: Observation) -> float:
         """A request goes to a server; gives the time."""
         seen.tried = step
-        self._fleet = self._fleet.started(step.key, step.shares)
+        if step.counts:
+            self._fleet = self._fleet.started(step.key, step.shares)
         return time.monotonic()
 
     def _is_over(self, step: attempts.Try, seen: Observation, began: float) -> None:
-        self._fleet = self._fleet.ended(step.key)
+        if step.counts:
+            self._fleet = self._fleet.ended(step.key)
         seen.upstream.append((step, time.monotonic() - began, seen.served is step))
 
     def _succeeded(self, step: attempts.Try, job: Job, seen: Observation) -> None:
@@ -732,7 +748,10 @@ def _failed_at(job: Job, failure: Failure) -> failures.Failed:
 
 
 def _new_id() -> str:
-    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+    """A random UUID (RFC 9562, 5.4)."""
+    number = f"{random.getrandbits(128):032x}"
+    variant = "89ab"[int(number[16], 16) & 3]
+    return f"{number[:8]}-{number[8:12]}-4{number[13:16]}-{variant}{number[17:20]}-{number[20:]}"
 
 
 @cache

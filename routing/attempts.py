@@ -1,7 +1,9 @@
 """Which key is tried when, and when to give up: the course of one request as a state machine.
 
 ``first`` says what to try; after a failure, ``after`` says what to try next.
-Both give a ``Try``, or ``GiveUp`` with the error for the client. In between,
+Both give a ``Try``, or ``GiveUp`` with the error for the client. ``first`` is
+``opening``, which is the same for equal requests as long as the configuration
+is, and then ``begin``. In between,
 whoever sends the requests waits and sends; nothing here does.
 
 A request goes to its own model first and then to its fallbacks. With each it
@@ -137,6 +139,11 @@ class Try(NamedTuple):
         return self.course.position
 
     @property
+    def counts(self) -> bool:
+        """Whether ``Fleet`` is to be told of it."""
+        return self.course.config.selection.counts
+
+    @property
     def asked_model(self) -> str:
         """The model before its alias is resolved."""
         return self.course.target.model
@@ -196,11 +203,39 @@ class GiveUp:
     trail: tuple[Attempted, ...] = ()
 
 
-def first(config: Config, ask: Ask, fleet: Fleet, moment: Moment) -> Try | GiveUp:
-    """What to try first. A request without a model is refused, whatever its fallbacks."""
+class Opening(NamedTuple):
+    """Where a request begins: among which keys, or why nowhere.
+
+    ``only`` is the one thing to try first, where the load has no say.
+    """
+
+    course: Course | GiveUp
+    only: Try | None = None
+
+
+def opening(config: Config, ask: Ask) -> Opening:
+    """What is certain of a request. One without a model is refused, whatever its fallbacks."""
     if not ask.model:
         ask = ask._replace(fallbacks=())
-    return _begun(Course(config, ask, Fallback(ask.provider, ask.model)), fleet, moment)
+    course = _opened_up(Course(config, ask, Fallback(ask.provider, ask.model)))
+    if isinstance(course, GiveUp) or len(course.alive) > 1 or config.selection.strategy == "round_robin":
+        return Opening(course)
+    return Opening(course, _picked(course, course.alive, Fleet(), Moment(0.0)))
+
+
+def begin(opening: Opening, fleet: Fleet, moment: Moment) -> Try | GiveUp:
+    """What to try first."""
+    course, only = opening
+    if only is not None:
+        return only
+    if isinstance(course, GiveUp):
+        return course
+    return _picked(course, course.alive, fleet, moment)
+
+
+def first(config: Config, ask: Ask, fleet: Fleet, moment: Moment) -> Try | GiveUp:
+    """What to try first, all in one."""
+    return begin(opening(config, ask), fleet, moment)
 
 
 def after(tried: Try, failed: Failed, fleet: Fleet, moment: Moment) -> Try | GiveUp:
@@ -258,10 +293,16 @@ def _noted(tried: Try, failed: Failed, failure_class: FailureClass) -> Course:
 
 def _begun(course: Course, fleet: Fleet, moment: Moment) -> Try | GiveUp:
     """The first try where the course stands or, when there is nobody to ask, further on."""
+    opened = _opened_up(course)
+    return opened if isinstance(opened, GiveUp) else _picked(opened, opened.alive, fleet, moment)
+
+
+def _opened_up(course: Course) -> Course | GiveUp:
+    """The course where it stands or, when there is nobody to ask, further on."""
     while True:
         opened = _opened(course)
         if isinstance(opened, Course):
-            return _picked(opened, opened.alive, fleet, moment)
+            return opened
         of_primary = course.of_primary or opened
         if course.position >= len(course.ask.fallbacks):
             return replace(of_primary, trail=course.trail)

@@ -257,6 +257,8 @@ def trace_context(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def to_client(upstream: Mapping[str, str], secret: str = "") -> dict[str, str]:
     """The upstream headers that the client gets to see; never one that holds ``secret``."""
+    if upstream.keys() <= _NEVER_TO_CLIENT:
+        return {}
     connection = upstream.get("connection")
     of_connection = () if connection is None else _named_by_connection([connection])
     return {

@@ -283,6 +283,11 @@ class Selection:
     ] = None
 
     @property
+    def counts(self) -> bool:
+        """Whether it matters how many requests a key has, or had."""
+        return self.strategy not in {"weighted_random", "fill_first"}
+
+    @property
     def rotates(self) -> bool:
         """Whether a failure of the server leads to another key."""
         if self.transient is None:
