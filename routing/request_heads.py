@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from . import auth, cors, header_settings, headers
 from .headers import Misframed, Unsendable
 from .keys import NO_PIN, Pin
 from .refusals import ErrorDocument
 from .settings import Config
+
+_LENGTH: Final = "content-length"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -18,7 +21,8 @@ class RequestHead:
     ``misframed``, ``unauthorized`` and ``unmet`` are why the request is not let
     in, where it is not. ``verdict`` is for pages of other origins.
     ``raw_request``, ``raw_response`` and ``dry_run`` are what the client wants
-    and may have.
+    and may have. ``recurs``: a head with another ``content-length``, else the
+    same, says the same.
     """
 
     method: str
@@ -34,6 +38,7 @@ class RequestHead:
     raw_request: bool
     raw_response: bool
     dry_run: bool
+    recurs: bool
     _beside_key: Mapping[str, str] | Unsendable
     _instead_of_key: Mapping[str, str] | Unsendable
 
@@ -76,6 +81,10 @@ def read(
             config, values.get("x-bf-send-back-raw-response"), configured=config.send_back_raw_response
         ),
         dry_run=headers.flag(values.get("x-bf-dry-run")) or False,
+        recurs=not any(
+            name.lower() == _LENGTH
+            for name in (*config.log.headers, *(required.name for required in config.required_headers))
+        ),
         _beside_key=headers.to_upstream(pairs, configured, True, rules),
         _instead_of_key=headers.to_upstream(pairs, configured, False, rules),
     )

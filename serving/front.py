@@ -64,7 +64,7 @@ class Known(NamedTuple):
 
 
 class KnownHeads:
-    """Heads that aiohttp has read, by their bytes without the digits of the body's length.
+    """Heads that aiohttp has read and that recur, by their bytes without the digits of the body's length.
 
     There are not many at a time: those learnt first go when others come. ``forget``
     all of them when they mean something else.
@@ -395,7 +395,7 @@ class Runner(web.AppRunner):
             if direct is None or "expect" in request.headers or not isinstance(request, web.Request):
                 return await others(request)
             head = service.read(request)
-            if key:
+            if key and head.recurs:
                 service.known.learn(key, Known(head, direct))
             visit = visit_of(request, head)
             await service.attend(visit, direct)
