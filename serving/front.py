@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import uuid
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -118,8 +119,8 @@ class _Connection(RequestHandler):
     """
 
     __slots__ = (
-        "_active_at", "_arriving", "_ends", "_foreign", "_held", "_idle_timer", "_missing", "_patience",
-        "_peer", "_task", "_unproven", "_wire", "service",
+        "_active_at", "_arriving", "_awaited", "_ends", "_foreign", "_held", "_held_size", "_idle_timer",
+        "_missing", "_patience", "_peer", "_task", "_unproven", "_wire", "service",
     )  # fmt: skip
 
     def __init__(self, service: Service, server: web.Server, **settings: Any) -> None:
@@ -130,8 +131,10 @@ class _Connection(RequestHandler):
         self._task: asyncio.Task[None] | None = None
         self._wire: Wire | None = None
         self._peer = ""
-        self._held = bytearray()
-        self._arriving: list[bytes] = []
+        self._held: deque[bytes] = deque()
+        self._held_size = 0
+        self._arriving: list[bytes] = []  # of a request whose head is known
+        self._awaited: tuple[Known, int] | None = None
         self._missing = 0
         self._ends = False
         self._active_at = 0.0
@@ -143,11 +146,8 @@ class _Connection(RequestHandler):
             super().data_received(data)
         elif self._task is not None:
             self._hold(data)
-        elif self._arriving:
-            self._arriving.append(data)
-            self._missing -= len(data)
-            if self._missing <= 0:
-                self._look_at(b"".join(self._arriving))
+        elif self._awaited is not None:
+            self._arrive(data, self._awaited)
         else:
             self._look_at(data)
 
@@ -163,7 +163,9 @@ class _Connection(RequestHandler):
         if known is not None and missing == 0:
             self._begin(known, data[head_size:])
         elif known is not None and missing > 0 and length <= _LARGEST_BODY:
-            self._wait_for(missing, data)
+            self._missing, self._awaited = missing, (known, head_size)
+            self._arriving.append(data)
+            self._patience = self._loop.call_later(_PATIENCE_S, self._lose_patience)
         elif missing == 0 and self._unproven is None:
             self._unproven = frame
             super().data_received(data)
@@ -174,27 +176,32 @@ class _Connection(RequestHandler):
         waiter = self._waiter
         return waiter is not None and not waiter.done() and not self._messages and not self._ends
 
-    def _hand_over(self, data: bytes) -> None:
+    def _hand_over(self, *pieces: bytes) -> None:
         self._foreign = True
-        self._arrived()
-        super().data_received(data)
+        for piece in pieces:
+            super().data_received(piece)
 
-    def _wait_for(self, missing: int, data: bytes) -> None:
-        self._missing = missing
-        self._arriving = [data]
-        if self._patience is None:
-            self._patience = self._loop.call_later(_PATIENCE_S, self._lose_patience)
+    def _arrive(self, data: bytes, awaited: tuple[Known, int]) -> None:
+        """More of a body has come."""
+        self._arriving.append(data)
+        self._missing -= len(data)
+        if self._missing == 0:
+            known, head_size = awaited
+            self._begin(known, b"".join(self._arrived())[head_size:])
+        elif self._missing < 0:
+            self._hand_over(*self._arrived())
 
     def _lose_patience(self) -> None:
         """Who sends slowly is aiohttp's: there it is counted what is held for whom."""
-        self._patience = None
-        self._hand_over(b"".join(self._arriving))
+        self._hand_over(*self._arrived())
 
-    def _arrived(self) -> None:
-        self._arriving = []
+    def _arrived(self) -> list[bytes]:
+        """What has come, and is waited for no longer."""
+        arrived, self._arriving, self._awaited = self._arriving, [], None
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+        return arrived
 
     def proven(self, request: web.BaseRequest) -> bytes:
         """The key of a request that aiohttp has read, when it came alone and as it seemed; else nothing."""
@@ -216,7 +223,6 @@ class _Connection(RequestHandler):
         return frame.key
 
     def _begin(self, known: Known, body: bytes) -> None:
-        self._arrived()
         self.keep_alive(True)  # and have no time run out meanwhile
         self._task = self._loop.create_task(self._serve(known, body))
 
@@ -247,12 +253,13 @@ class _Connection(RequestHandler):
             return
         if self._idle_timer is None:
             self._idle_timer = self._loop.call_later(self.keepalive_timeout, self._look_at_idleness)
-        if self._held:
-            data = bytes(self._held)
-            self._held.clear()
-            if self.transport is not None and len(data) > _MOST_HELD:
-                self.transport.resume_reading()
+        was_full = self._held_size > _MOST_HELD
+        while self._held and self._task is None:
+            data = self._held.popleft()
+            self._held_size -= len(data)
             self.data_received(data)
+        if was_full and self._held_size <= _MOST_HELD and self.transport is not None:
+            self.transport.resume_reading()
 
     def _look_at_idleness(self) -> None:
         self._idle_timer = None
@@ -269,8 +276,9 @@ class _Connection(RequestHandler):
             self._idle_timer = self._loop.call_later(left_s, self._look_at_idleness)
 
     def _hold(self, data: bytes) -> None:
-        self._held += data
-        if self.transport is not None and len(self._held) > _MOST_HELD:
+        self._held.append(data)
+        self._held_size += len(data)
+        if self.transport is not None and self._held_size > _MOST_HELD:
             self.transport.pause_reading()
 
     def close(self) -> None:
