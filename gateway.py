@@ -678,9 +678,13 @@ class Gateway:
                     return batch[0]
                 self._succeeded(step, job, seen)
                 relay.begin(job.forwarded)
-                await relay.write(batch, job.endpoint.api_key)
+                api_key = job.endpoint.api_key
+                relay.write(batch, api_key)
+                await relay.drain()
                 async for batch in batches:
-                    await relay.write(batch, job.endpoint.api_key)
+                    relay.write(batch, api_key)
+                    if relay.is_full:
+                        await relay.drain()
         except TimeoutError:
             if limit is None or not deadline.expired():
                 raise

@@ -65,17 +65,15 @@ class Wire:
         head = f"{first}{connection}{lines}date: {_date(int(time.time()))}\r\n{framing}\r\n"
         return head.encode("utf-8", "surrogateescape")  # as aiohttp decoded what comes back of the client's
 
-    def write(self, *pieces: bytes) -> None:
-        """Send; raises ``ConnectionResetError`` when the client has left."""
+    def write(self, data: bytes, more: bytes = b"") -> None:
+        """Send; raises ``ConnectionResetError`` when the client left."""
         transport = self._connection.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
-        if len(pieces) == 1:
-            transport.write(pieces[0])
-        elif sum(map(len, pieces)) < _LARGE:
-            transport.write(b"".join(pieces))
+        if len(more) < _LARGE:
+            transport.write(data + more)
         else:
-            transport.writelines(pieces)
+            transport.writelines((data, more))
 
     @property
     def is_full(self) -> bool:
@@ -112,15 +110,12 @@ class Answer:
         self.closes = closes
 
     def write(self, wire: Wire, others: Mapping[str, str]) -> None:
-        """Send it, with more headers still; raises ``ConnectionResetError`` when the client has left."""
+        """Send it, with more headers still; raises ``ConnectionResetError`` when the client left."""
         if self.closes:
             wire.keeps = False
         own = {**self.others, **others} if self.others else others
         head = wire.head(self.status, self.content_type, own, f"content-length: {len(self.body)}\r\n")
-        if self.body and not wire.bodiless:
-            wire.write(head, self.body)
-        else:
-            wire.write(head)
+        wire.write(head, b"" if wire.bodiless else self.body)
 
 
 class EventStream:
@@ -142,25 +137,17 @@ class EventStream:
             self._wire.keeps, framing = False, ""
         self._head = self._wire.head(200, "", others, framing)
 
-    async def write(self, data: bytes, last: bool = False) -> None:
-        """Send some of the body, or the last of it; returns when the client has taken in enough.
-
-        Raises ``ConnectionResetError`` when the client has left.
-        """
-        wire, self.ended = self._wire, last
-        pieces: list[bytes] = []
+    def write(self, data: bytes, last: bool = False) -> None:
+        """Send some of the body, or the last of it; raises ``ConnectionResetError`` when the client left."""
+        if not self._wire.is_old:
+            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            if last:
+                data += _LAST_CHUNK
         if self._head:
-            pieces.append(self._head)
+            data = self._head + data
             self._head = b""
-        if wire.is_old:
-            pieces.append(data)
-        elif data:
-            pieces += (b"%x\r\n" % len(data), data, b"\r\n")
-        if last and not wire.is_old:
-            pieces.append(_LAST_CHUNK)
-        wire.write(*pieces)
-        if wire.is_full:
-            await wire.drain()
+        self.ended = last
+        self._wire.write(data)
 
 
 _CONNECTION: Final = {True: "connection: keep-alive\r\n", False: "connection: close\r\n"}

@@ -19,6 +19,7 @@ class Relay:
 
     def __init__(self, visit: Visit, keep_alive_s: float) -> None:
         self.stream: Final = EventStream(visit.wire)
+        self._wire = visit.wire
         self._seen = visit.seen
         self._others = visit.headers
         self._keep_alive_s = keep_alive_s
@@ -42,7 +43,8 @@ class Relay:
         while not self.stream.ended:
             silence = time.monotonic() - self._written_at
             if silence >= self._keep_alive_s:
-                await self._send(_COMMENT)
+                self._send(_COMMENT, time.monotonic())
+                await self.drain()
             else:
                 await asyncio.sleep(self._keep_alive_s - silence)
 
@@ -51,8 +53,8 @@ class Relay:
         if not self.stream.begun:
             self.stream.begin({**forwarded, **headers.EVENT_STREAM, **self._others})
 
-    async def write(self, batch: Sequence[translate.Chunk | translate.Failure], api_key: str) -> None:
-        """Send what one read of the upstream brought; returns when the client has taken in enough of it.
+    def write(self, batch: Sequence[translate.Chunk | translate.Failure], api_key: str) -> None:
+        """Send what one read of the upstream brought, when the stream has begun; ``drain`` is to follow.
 
         ``api_key`` is the server's, and is in no error that goes out.
         """
@@ -63,28 +65,38 @@ class Relay:
                 self._seen.error = event.error
                 frames.append(translate.sse.frame(encoded(presented(event.error, api_key)), event.event))
                 ended = True
-            else:
-                failed = event.event == "response.failed"  # it tells the error
-                data = hidden(event.data, api_key) if failed else event.data
-                frames.append(translate.sse.frame(encoded(data), event.event))
-                if event.final:
-                    self._seen.used(event.data)
-                    ended = True
-                    if not event.event:
-                        frames.append(translate.sse.DONE)
+                continue
+            data = event.data
+            if event.event == "response.failed":  # it tells the error
+                data = hidden(data, api_key)
+            frames.append(translate.sse.frame(encoded(data), event.event))
+            if event.final:
+                self._seen.used(event.data)
+                ended = True
+                if not event.event:
+                    frames.append(translate.sse.DONE)
         self._seen.event()
-        await self._send(
-            b"".join(frames), ended
-        )  # the end goes out before the rest of the upstream body is read
+        # The end goes out before the rest of the upstream body is read.
+        self._send(b"".join(frames), self._seen.last_event, ended)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether ``drain`` would wait."""
+        return self._wire.is_full
+
+    async def drain(self) -> None:
+        """Return when the client has taken in enough; raises ``ConnectionResetError`` when it leaves."""
+        await self._wire.drain()
 
     async def end(self, document: bytes) -> None:
         """One more event, and no other, unless the stream is at its end."""
-        await self._send(translate.sse.frame(document), last=True)
+        if not self.stream.ended:
+            self._send(translate.sse.frame(document), time.monotonic(), last=True)
+            await self.drain()
 
-    async def _send(self, data: bytes, last: bool = False) -> None:
-        if self.stream.ended:
-            return
-        self.begin({})
+    def _send(self, data: bytes, now: float, last: bool = False) -> None:
+        if not self.stream.begun:
+            self.begin({})
         self._seen.bytes_out += len(data)
-        self._written_at = time.monotonic()
-        await self.stream.write(data, last)
+        self._written_at = now
+        self.stream.write(data, last)

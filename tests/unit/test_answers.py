@@ -113,18 +113,18 @@ def test_a_client_that_has_left_gets_nothing(client: Client) -> None:
         Answer(b"{}").write(client.wire(), {})
 
 
-async def streamed(stream: EventStream) -> None:
+def streamed(stream: EventStream) -> None:
     stream.begin({"content-type": "text/event-stream"})
-    await stream.write(b"one")
-    await stream.write(b"seventeen bytes..")
-    await stream.write(b"end", last=True)
+    stream.write(b"one")
+    stream.write(b"seventeen bytes..")
+    stream.write(b"end", last=True)
 
 
 def test_a_stream() -> None:
     client = Client()
     stream = EventStream(client.wire())
     assert (stream.begun, stream.ended) == (False, False)
-    asyncio.run(streamed(stream))
+    streamed(stream)
     assert (stream.begun, stream.ended) == (True, True)
     client.drain.assert_not_awaited()
     assert [write.decode() for write in sent(client)] == [
@@ -138,7 +138,7 @@ def test_a_stream() -> None:
 def test_a_stream_over_http_1_0_ends_with_the_connection() -> None:
     client = Client()
     wire = client.wire(is_old=True, keeps=True)
-    asyncio.run(streamed(EventStream(wire)))
+    streamed(EventStream(wire))
     assert not wire.keeps
     assert [write.decode() for write in sent(client)] == [
         f"HTTP/1.0 200 OK\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: text/event-stream\r\n{DATE_LINE}"
@@ -148,7 +148,10 @@ def test_a_stream_over_http_1_0_ends_with_the_connection() -> None:
     ]
 
 
-def test_a_stream_waits_for_a_client_that_reads_slowly() -> None:
-    client = Client(full=True)
-    asyncio.run(streamed(EventStream(client.wire())))
-    assert client.drain.await_count == 3
+@pytest.mark.parametrize("full", [True, False])
+def test_a_client_that_reads_slowly_is_waited_for(full: bool) -> None:
+    client = Client(full=full)
+    wire = client.wire()
+    assert wire.is_full is full
+    asyncio.run(wire.drain())
+    assert client.drain.await_count == full
