@@ -13,7 +13,8 @@ from hypothesis.strategies import DataObject, SearchStrategy
 
 from routing import access_log, auth, client_errors, cors, fallbacks, secrets, selection
 from routing.access_log import Record
-from routing.attempts import Ask, GiveUp, Moment, Try, after, first
+from routing.attempts import Ask, GiveUp, Moment, Try, after, begin, first, opening
+from routing.attempts import Course as AttemptsCourse
 from routing.check import check, schema
 from routing.config import Config, examine
 from routing.failures import OF_THE_MODEL, PERMANENT, Failed, classify, retry_after_s
@@ -217,6 +218,25 @@ def test_nothing_follows_what_has_reached_the_client(
 
 
 # -- picking ---------------------------------------------------------------------------------------
+
+
+@given(
+    config=CONFIGS, ask=ASKS, other=ASKS, outcomes=OUTCOMES, chance=CHANCES, now_s=st.sampled_from([0, 9e9])
+)
+def test_what_is_remembered_of_equal_requests_does_not_depend_on_the_others(
+    config: Config, ask: Ask, other: Ask, outcomes: list[Failed | None], chance: float, now_s: float
+) -> None:
+    fleet = driven(config, other, outcomes, chance).fleet
+    begun = opening(config, ask)
+    if begun.only is not None:
+        assert isinstance(begun.course, AttemptsCourse)
+        (key,) = begun.course.alive
+        picked = selection.pick((key,), ask.model, config.selection, fleet, chance, now_s)
+        assert picked == (begun.only.key, begun.only.reason, begun.only.shares)
+    if not config.selection.counts:
+        uncounted = Fleet(resting=fleet.resting)
+        moment = Moment(now_s, chance, chance)
+        assert begin(begun, fleet, moment) == begin(begun, uncounted, moment)
 
 
 def keys(hundredths: list[int]) -> list[Key]:
