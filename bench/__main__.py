@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import uvloop
 
-from . import exchanges, micro, peers, report, targets
+from . import exchanges, micro, peers, report, scale, targets
 from .load import Holding, Load, loaded, post
 from .processes import OTHER_CORES, NotStartedError
 from .targets import DIRECT, OURS, THEIRS, Target, answers
@@ -82,6 +82,8 @@ async def _measured(options: argparse.Namespace) -> dict[str, Any]:
             _say("memory")
             for target in up[1:]:
                 await _memory(target, results)
+            _say("several processes")
+            results["processes"] = await scale.measured(direct.port, rounds, seconds)
     return results
 
 

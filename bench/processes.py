@@ -17,6 +17,9 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _CORES: Final = sorted(os.sched_getaffinity(0))
 _READY: Final = re.compile(r"listening on (?:port |http://127\.0\.0\.1:)(\d+)")
 
+CORES: Final = set(_CORES)
+"""All that there are for us."""
+
 TARGET_CORE: Final = {_CORES[0]}
 """Where what is measured runs, alone."""
 

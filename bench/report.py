@@ -202,12 +202,36 @@ def memory_rows(results: Results) -> list[list[str]]:
     ]
 
 
+PROCESSES_HEAD: Final = [
+    "processes",
+    "chats per second",
+    "CPU, us",
+    "cores used",
+    "chats per second and core",
+]
+
+
+def processes_rows(results: Results) -> list[list[str]]:
+    return [
+        [
+            number,
+            f"{row['rate, /s']:,.0f}",
+            f"{row['cpu, us']:.1f}",
+            f"{row['cores']:.2f}",
+            f"{row['rate, /s'] / row['cores']:,.0f}",
+        ]
+        for number, row in results.get("processes", {}).items()
+    ]
+
+
 def _tables(results: Results) -> list[tuple[str, list[str], list[list[str]]]]:
     tables = [("Budgets", BUDGET_HEAD, budget_rows(results))]
     for name, seen in results["workloads"].items():
         if seen["targets"]:
             tables.append((f"{name}, per {seen['per']}", WORKLOAD_HEAD, workload_rows(results, name)))
     tables.append(("Memory and start", MEMORY_HEAD, memory_rows(results)))
+    if rows := processes_rows(results):
+        tables.append(("Processes on all cores, beside load and stand-in", PROCESSES_HEAD, rows))
     micro = [[name, f"{value:.2f}"] for name, value in results["micro"].items()]
     tables.append(("In process, CPU us", ["", "us"], micro))
     return tables

@@ -49,13 +49,19 @@ def _floor(kind: str) -> Start:
     return start
 
 
+def configuration(upstream: int) -> Path:
+    """A file that leads the gateway to the stand-in."""
+    key = {"name": "bench", "value": "sk-bench", "weight": 1.0, "models": ["*"]}
+    url = {"url": f"http://127.0.0.1:{upstream}"}
+    config = ROOT / "build" / "bench.json"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(json.dumps({"providers": {"vllm": {"keys": [{**key, "vllm_key_config": url}]}}}))
+    return config
+
+
 def _gateway(transport: str) -> Start:
     def start(stack: ExitStack, upstream: int) -> tuple[Process, int]:
-        key = {"name": "bench", "value": "sk-bench", "weight": 1.0, "models": ["*"]}
-        url = {"url": f"http://127.0.0.1:{upstream}"}
-        config = ROOT / "build" / "bench.json"
-        config.parent.mkdir(exist_ok=True)
-        config.write_text(json.dumps({"providers": {"vllm": {"keys": [{**key, "vllm_key_config": url}]}}}))
+        config = configuration(upstream)
         command = [sys.executable, "gateway.py", "serve", "--config", str(config), "--port", "0"]
         if has_choice_of_transport():
             command += ["--transport", transport]
@@ -80,13 +86,14 @@ def _peer(peer: peers.Peer) -> Start:
         port = peers.free_port()
         command = peer.command(peer.folder, port, upstream)
         process = stack.enter_context(running(command, TARGET_CORE, peer.environment))
-        _wait_for(process, f"http://127.0.0.1:{port}{peer.health}")
+        wait_for(process, f"http://127.0.0.1:{port}{peer.health}")
         return process, port
 
     return start
 
 
-def _wait_for(process: Process, url: str) -> None:
+def wait_for(process: Process, url: str) -> None:
+    """Return when ``url`` answers; raises ``NotStartedError``."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline and process.is_running():
         try:
