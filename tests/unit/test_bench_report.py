@@ -32,6 +32,7 @@ def results() -> dict[str, Any]:
         "micro": {"stream chunk": 2.5, "SSE event": 0.4},
         "memory": {LEAN: {"at rest, MB": 61.0}},
         "ready, s": {LEAN: 0.25},
+        "processes": {"2": {"rate, /s": 12_000.0, "cpu, us": 100.04, "cores": 1.2}},
         "workloads": {
             "chat": {
                 "per": "request",
@@ -62,6 +63,10 @@ def test_a_workload_shows_each_target_in_floors_and_what_went_wrong() -> None:
     rows = report.workload_rows(results(), "chat")
     assert rows[0] == [DIRECT, "5.00", "0.03", "1,000", "0.25", "1.50", ""]
     assert rows[2] == [GATEWAY, "180.0", "1.20", "1,000", "0.25", "1.50", "status 500: 3"]
+
+
+def test_processes_are_compared_by_what_a_core_carries() -> None:
+    assert report.processes_rows(results()) == [["2", "12,000", "100.0", "1.20", "10,000"]]
 
 
 def test_the_docs_are_written_between_their_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
