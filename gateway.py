@@ -320,7 +320,9 @@ class Gateway:
         self, endpoint: transports.Endpoint, visit: Visit, request_type: str
     ) -> tuple[Uplink, transports.AsyncTransport] | Failure:
         """The way to a server, or to a recording, and what to send through."""
-        if (text := visit.head.values.get(FAULT_HEADER)) is not None:
+        uplink: Uplink
+        if FAULT_HEADER in visit.head.values:
+            text = visit.head.values[FAULT_HEADER]
             if self._replay is None:
                 return errors.invalid("only a replay makes faults: no recordings are replayed", FAULT_HEADER)
             try:
@@ -356,7 +358,9 @@ class Gateway:
         seen.operation = route.operation
         try:
             with self._admission.turn() as turn:
-                flat = await self._asked(route, visit, turn)
+                flat = self._at_hand(route, visit, turn)
+                if flat is None:
+                    flat = await self._asked(route, visit, turn)
                 inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, visit, flat)
                 if isinstance(inquiry, Failure):
                     return _failed(inquiry, visit)
@@ -366,7 +370,8 @@ class Gateway:
                 if visit.head.dry_run:
                     seen.trace = None  # nobody is asked
                     return self._explanation(inquiry, visit)
-                await turn.take()
+                if not turn.takes():
+                    await turn.take()
                 if inquiry.operation.fold is None:
                     return await self._whole(inquiry, visit)
                 return await self._stream(inquiry, visit)
@@ -467,16 +472,22 @@ class Gateway:
             request_type = route.streamed
         return _failed(errors.unsupported(request_type), visit)
 
-    async def _asked(self, route: Route, visit: Visit, turn: Turn) -> translate.Document | Failure:
-        """What the client asks, as one flat object."""
+    def _at_hand(self, route: Route, visit: Visit, turn: Turn) -> translate.Document | Failure | None:
+        """What the client asks, as one flat object, when all of it is there already."""
         limit = self.config.request_limit
         if visit.size > limit:
             return _too_large(limit)
-        if not route.form:
-            body = visit.body if visit.body is not None else _whole_body(visit.request)
-            if body is not None:
-                turn.fits(len(body))
-                return _flat(body) if len(body) <= limit else _too_large(limit)
+        if route.form:
+            return None
+        body = visit.body if visit.body is not None else _whole_body(visit.request)
+        if body is None:
+            return None
+        turn.fits(len(body))
+        return _flat(body) if len(body) <= limit else _too_large(limit)
+
+    async def _asked(self, route: Route, visit: Visit, turn: Turn) -> translate.Document | Failure:
+        """The same, when it is there."""
+        limit = self.config.request_limit
         try:
             if route.form:
                 content_type = visit.head.values.get("content-type", "")

@@ -36,12 +36,17 @@ class Admission:
             raise FullError
         return verdict
 
-    async def enter(self) -> None:
-        """Take a place among those that run, when there is one; raises ``FullError``."""
+    def enters(self) -> bool:
+        """Take a place among those that run, if there is one; raises ``FullError``."""
         if self.check() == "wait":
+            return False
+        self.running += 1
+        return True
+
+    async def enter(self) -> None:
+        """The same, when there is one."""
+        if not self.enters():
             await self._wait()
-        else:
-            self.running += 1
 
     async def _wait(self) -> None:
         """Until somebody who leaves hands over the place, which stays taken all the while."""
@@ -97,9 +102,16 @@ class Turn:
             self._admission.held += count
         return self._taken or self._admission.held <= self._admission.held_limit
 
+    def takes(self) -> bool:
+        """Take a place among those that run, if there is one; raises ``FullError``."""
+        if not self._taken and self._admission.enters():
+            self._taken = True
+            self._forget()
+        return self._taken
+
     async def take(self) -> None:
-        """A place among those that run, once; raises ``FullError``."""
-        if not self._taken:
+        """The same, when there is one; once."""
+        if not self.takes():
             await self._admission.enter()
             self._taken = True
             self._forget()
