@@ -275,17 +275,16 @@ class Gateway:
                 raise
             except Exception as error:
                 reply = _answer_to(error, visit)
+            seen.status = 200
             if isinstance(reply, Answer):
-                reply.write(visit.wire, visit.headers)
-                seen.status = reply.status
-                seen.bytes_out = len(reply.body)
-            else:
-                seen.status = 200
+                seen.status, seen.bytes_out = reply.status, len(reply.body)
             client_left = False
         finally:
             self.running.discard(task)
             seen.status = seen.status or 499
             observer.finished(seen, client_left)
+        if isinstance(reply, Answer):  # who has it finds itself in the metrics, whichever process is asked
+            reply.write(visit.wire, visit.headers)
 
     def _refusal(self, visit: Visit) -> Answer:
         """The answer to those whom the configuration does not let in."""
