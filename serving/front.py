@@ -10,7 +10,6 @@ import asyncio
 import json
 import re
 import uuid
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -131,7 +130,7 @@ class _Connection(RequestHandler):
         self._task: asyncio.Task[None] | None = None
         self._wire: Wire | None = None
         self._peer = ""
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
         self._held_size = 0
         self._arriving: list[bytes] = []  # of a request whose head is known
         self._awaited: tuple[Known, int] | None = None
@@ -224,14 +223,13 @@ class _Connection(RequestHandler):
 
     def _begin(self, known: Known, body: bytes) -> None:
         self.keep_alive(True)  # and have no time run out meanwhile
-        self._task = self._loop.create_task(self._serve(known, body))
+        self._task = asyncio.Task(self._serve(known, body), loop=self._loop, name="request")
 
     async def _serve(self, known: Known, body: bytes) -> None:
         wire = self._wire
         if wire is None:
-            self._peer = (
-                str(self.peername[0]) if isinstance(self.peername, tuple) else str(self.peername or "")
-            )
+            peer = self.peername
+            self._peer = str(peer[0] if isinstance(peer, tuple) else peer or "")
             wire = self._wire = Wire(self, StreamWriter(self, self._loop).drain)
         try:
             await self.service.attend(Visit(known.head, wire, self._peer, body=body), known.direct)
@@ -255,7 +253,7 @@ class _Connection(RequestHandler):
             self._idle_timer = self._loop.call_later(self.keepalive_timeout, self._look_at_idleness)
         was_full = self._held_size > _MOST_HELD
         while self._held and self._task is None:
-            data = self._held.popleft()
+            data = self._held.pop(0)
             self._held_size -= len(data)
             self.data_received(data)
         if was_full and self._held_size <= _MOST_HELD and self.transport is not None:
