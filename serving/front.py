@@ -119,7 +119,7 @@ class _Connection(RequestHandler):
 
     __slots__ = (
         "_active_at", "_arriving", "_awaited", "_ends", "_foreign", "_held", "_held_size", "_idle_timer",
-        "_missing", "_patience", "_peer", "_task", "_unproven", "_wire", "service",
+        "_missing", "_owed", "_patience", "_peer", "_task", "_unproven", "_wire", "service",
     )  # fmt: skip
 
     def __init__(self, service: Service, server: web.Server, **settings: Any) -> None:
@@ -133,8 +133,9 @@ class _Connection(RequestHandler):
         self._held: list[bytes] = []
         self._held_size = 0
         self._arriving: list[bytes] = []  # of a request whose head is known
-        self._awaited: tuple[Known, int] | None = None
+        self._awaited: tuple[Frame, Known] | None = None
         self._missing = 0
+        self._owed = 0  # bytes of a request that aiohttp reads
         self._ends = False
         self._active_at = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -147,8 +148,13 @@ class _Connection(RequestHandler):
             self._hold(data)
         elif self._awaited is not None:
             self._arrive(data, self._awaited)
-        else:
+        elif not self._owed:
             self._look_at(data)
+        elif len(data) <= self._owed:
+            self._owed -= len(data)
+            super().data_received(data)
+        else:
+            self._hand_over(data)
 
     def _look_at(self, data: bytes) -> None:
         """Take the request that ``data`` is, or begins, the short way or give it to aiohttp."""
@@ -162,12 +168,11 @@ class _Connection(RequestHandler):
         if known is not None and missing == 0:
             self._begin(known, data[head_size:])
         elif known is not None and missing > 0 and length <= _LARGEST_BODY:
-            self._missing, self._awaited = missing, (known, head_size)
+            self._missing, self._awaited = missing, (frame, known)
             self._arriving.append(data)
-            self._patience = self._loop.call_later(_PATIENCE_S, self._lose_patience)
-        elif missing == 0 and self._unproven is None:
-            self._unproven = frame
-            super().data_received(data)
+            self._patience = self._loop.call_later(_PATIENCE_S, self._lose_patience, frame)
+        elif missing >= 0 and self._unproven is None:
+            self._pass_on(frame, missing, data)
         else:
             self._hand_over(data)
 
@@ -180,19 +185,26 @@ class _Connection(RequestHandler):
         for piece in pieces:
             super().data_received(piece)
 
-    def _arrive(self, data: bytes, awaited: tuple[Known, int]) -> None:
+    def _pass_on(self, frame: Frame, missing: int, *pieces: bytes) -> None:
+        """Let aiohttp read one request, of which so many bytes are still to come."""
+        self._unproven, self._owed = frame, missing
+        for piece in pieces:
+            super().data_received(piece)
+
+    def _arrive(self, data: bytes, awaited: tuple[Frame, Known]) -> None:
         """More of a body has come."""
         self._arriving.append(data)
         self._missing -= len(data)
         if self._missing == 0:
-            known, head_size = awaited
-            self._begin(known, b"".join(self._arrived())[head_size:])
+            frame, known = awaited
+            self._begin(known, b"".join(self._arrived())[frame.head_size :])
         elif self._missing < 0:
             self._hand_over(*self._arrived())
 
-    def _lose_patience(self) -> None:
+    def _lose_patience(self, frame: Frame) -> None:
         """Who sends slowly is aiohttp's: there it is counted what is held for whom."""
-        self._hand_over(*self._arrived())
+        missing = self._missing
+        self._pass_on(frame, missing, *self._arrived())
 
     def _arrived(self) -> list[bytes]:
         """What has come, and is waited for no longer."""
@@ -203,15 +215,13 @@ class _Connection(RequestHandler):
         return arrived
 
     def proven(self, request: web.BaseRequest) -> bytes:
-        """The key of a request that aiohttp has read, when it came alone and as it seemed; else nothing."""
+        """The key of a request that aiohttp reads, when it ends where it seemed to end; else nothing."""
         frame, self._unproven = self._unproven, None
         if frame is None:
             return b""
         own = request.headers
         if (
-            not request.content.is_eof()
-            or request.content.total_bytes != frame.length
-            or (request.content_length or 0) != frame.length
+            (request.content_length or 0) != frame.length
             or request.version != HttpVersion11
             or not request.keep_alive
             or len(own.getall("content-length", ())) > 1

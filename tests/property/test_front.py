@@ -205,7 +205,14 @@ def test_who_sends_slowly_is_left_to_aiohttp(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(front, "_PATIENCE_S", 0.0)
     pieces = [(KNOWN[:-1], True), (KNOWN[-1:], True), (KNOWN, True)]
     answer, short = asyncio.run(conversation(pieces, [KNOWN]))
-    assert (answer.count(b"HTTP/1.1 200 OK"), short) == (2, 0)
+    assert (answer.count(b"HTTP/1.1 200 OK"), short) == (2, 1)
+
+
+def test_a_head_that_comes_before_its_body_is_learnt_on_its_connection() -> None:
+    end = KNOWN.index(b"\r\n\r\n") + 4
+    pieces = [(KNOWN[:end], True), (KNOWN[end:], True)] * 3
+    answer, short = asyncio.run(conversation(pieces, []))
+    assert (answer.count(b"HTTP/1.1 200 OK"), short) == (3, 2)
 
 
 def test_heads_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
