@@ -77,10 +77,15 @@ def records(draw: st.DrawFn) -> Record:
     texts = {name: draw(PLAIN) for name in NAMES} | draw(
         st.dictionaries(st.sampled_from(NAMES), TEXTS, max_size=2)
     )
-    ordinary = Record(
-        request_id="",
-        method="",
-        path="",
+    return Record(
+        request_id=texts["request_id"],
+        method=texts["method"],
+        path=texts["path"],
+        client=texts["client"],
+        operation=texts["operation"],
+        model=texts["model"],
+        resolved_model=texts["resolved_model"],
+        key=texts["key"],
         at=draw(st.floats(0, 4e9) | st.floats(allow_nan=False)),
         status=draw(st.integers(0, 599)),
         duration_ms=draw(MILLISECONDS),
@@ -93,7 +98,6 @@ def records(draw: st.DrawFn) -> Record:
         bytes_in=draw(COUNTS),
         bytes_out=draw(COUNTS),
     )
-    return ordinary._replace(**texts)
 
 
 @given(records(), st.sampled_from(["text", "json"]), SECRETS)
