@@ -18,11 +18,13 @@ log: Final = logging.getLogger("bifrost_vllm.access")
 _PROVIDER: Final = "vllm"
 _BOUNDS: Final = metrics.INTER_TOKEN_S
 _MOST_REMEMBERED: Final = 10_000  # groups
+_LONGEST_REMEMBERED: Final = 256  # characters of a model
 _MOST_TOKENS: Final = 2**63
 _NO_USAGE: Final[Mapping[str, object]] = MappingProxyType({})
 
 _Custom = tuple[tuple[str, str], ...]
 Tokens = tuple[int | None, int | None, int | None]
+_NO_TOKENS: Final = (None, None, None)
 
 
 class Trace(Protocol):
@@ -175,16 +177,20 @@ class Observer:
         self, seen: Observation, tried: attempts.Try | None, succeeded: bool, custom: _Custom
     ) -> _Group:
         """The group of ``seen`` if it had ended with ``tried``: the one as before, if that is remembered."""
+        model, resolved = seen.model, "" if tried is None else tried.model
+        if not succeeded:  # clients could make up any number of models, and failures have no pattern
+            model = "" if tried is not None else metrics.model_label(model, self._models, False)
+            resolved = metrics.model_label(resolved, self._models, False)
         key: tuple[object, ...]
-        key = seen.path, seen.method, seen.status, seen.operation, seen.model, seen.stream, succeeded, custom
+        key = seen.path, seen.method, seen.status, seen.operation, model, seen.stream, succeeded, custom
         if tried is not None:
             server = tried.key
             alias = "" if tried.alias is None else tried.asked_model
-            key = (*key, server.id, server.name, tried.model, alias, tried.fallback_index)
+            key = (*key, server.id, server.name, resolved, alias, tried.fallback_index)
         group = self._groups.get(key)
         if group is None:
             group = self._new_group(seen, tried, succeeded, custom)
-            if self._may_come_again(seen, tried, succeeded):
+            if max(len(model), len(resolved)) <= _LONGEST_REMEMBERED:
                 if len(self._groups) >= _MOST_REMEMBERED:
                     self._groups.clear()
                 self._groups[key] = group
@@ -198,18 +204,8 @@ class Observer:
         work = Labelled(self._metrics, self._base(seen, tried, succeeded, custom))
         if not succeeded or not self._log.enabled or self._logged_headers:
             return _Group(http, work, None)
-        return _Group(http, work, access_log.pattern(_alike(seen, tried), self._log.format, self._secrets))
-
-    def _may_come_again(self, seen: Observation, tried: attempts.Try | None, succeeded: bool) -> bool:
-        """Clients could make up any number of models, of any length."""
-        models = {
-            seen.model,
-            "" if tried is None else tried.model,
-            "" if tried is None else tried.asked_model,
-        }
-        return all(
-            metrics.model_label(model, self._models, succeeded or not model) == model for model in models
-        )
+        record = self._record(seen, tried, {}, False, 0.0, _NO_TOKENS)
+        return _Group(http, work, access_log.pattern(record, self._log.format, self._secrets))
 
     def _count_work(
         self, seen: Observation, client_left: bool, custom: _Custom, counted: Labelled, used: Tokens
@@ -291,38 +287,58 @@ class Observer:
         pattern: access_log.Pattern | None,
         used: Tokens,
     ) -> str:
-        read, written, _ = used
-        took_ms = took * 1000
-        first_event_ms = None if seen.first_event is None else (seen.first_event - seen.arrived) * 1000
-        bytes_in, bytes_out = seen.bytes_in or None, seen.bytes_out or None
         if pattern is not None and len(seen.upstream) <= 1:
-            counts = read, written, bytes_in, bytes_out
-            when = self._timestamp(seen.at)
-            line = pattern.line(when, seen.request_id, seen.client, took_ms, first_event_ms, counts)
+            line = pattern.line(
+                self._timestamp(seen.at),
+                seen.request_id,
+                seen.client,
+                took * 1000,
+                None if seen.first_event is None else (seen.first_event - seen.arrived) * 1000,
+                (used[0], used[1], seen.bytes_in or None, seen.bytes_out or None),
+            )
             if line is not None:
                 return line
-        error = seen.error or {}
+        record = self._record(seen, seen.tried, seen.error or {}, client_left, took, used)
+        return access_log.line(record, self._log.format, self._secrets)
+
+    def _record(
+        self,
+        seen: Observation,
+        tried: attempts.Try | None,
+        error: Mapping[str, object],
+        client_left: bool,
+        took: float,
+        used: Tokens,
+    ) -> access_log.Record:
         about = error.get("error")
         about = about if isinstance(about, Mapping) else {}
         wanted = self._logged_headers
         sent = seen.headers if wanted else ()
-        record = _alike(seen, seen.tried)._replace(
+        return access_log.Record(
             at=seen.at,
             request_id=seen.request_id,
-            duration_ms=took_ms,
-            outcome="client_left" if client_left else "error" if seen.status >= 400 or seen.error else "ok",
+            method=seen.method,
+            path=seen.path,
+            status=seen.status,
+            duration_ms=took * 1000,
+            outcome="client_left" if client_left else "error" if seen.status >= 400 or error else "ok",
             client=seen.client,
+            operation=seen.operation,
+            model=seen.model,
+            resolved_model=tried.model if tried is not None else "",
+            key=tried.key.name if tried is not None else "",
+            stream=seen.stream,
             retries=len(seen.upstream) - 1 if len(seen.upstream) > 1 else None,
-            first_event_ms=first_event_ms,
-            input_tokens=read,
-            output_tokens=written,
-            bytes_in=bytes_in,
-            bytes_out=bytes_out,
+            fallback_index=(tried.fallback_index or None) if tried is not None else None,
+            first_event_ms=None if seen.first_event is None else (seen.first_event - seen.arrived) * 1000,
+            input_tokens=used[0],
+            output_tokens=used[1],
+            bytes_in=seen.bytes_in or None,
+            bytes_out=seen.bytes_out or None,
             error_type=str(about.get("type") or ""),
             error_code=str(about.get("code") or ""),
             headers={name.lower(): value for name, value in sent if name.lower() in wanted},
         )
-        return access_log.line(record, self._log.format, self._secrets)
 
     def _timestamp(self, at: float) -> str:
         over = at - self._second
@@ -331,29 +347,10 @@ class Observer:
         return access_log.timestamp(self._second_text, over)
 
 
-def _alike(seen: Observation, tried: attempts.Try | None) -> access_log.Record:
-    """What the log says of all requests of a group that went well."""
-    return access_log.Record(
-        at=0.0,
-        request_id="",
-        method=seen.method,
-        path=seen.path,
-        status=seen.status,
-        duration_ms=0.0,
-        outcome="error" if seen.status >= 400 else "ok",
-        operation=seen.operation,
-        model=seen.model,
-        resolved_model=tried.model if tried is not None else "",
-        key=tried.key.name if tried is not None else "",
-        stream=seen.stream,
-        fallback_index=(tried.fallback_index or None) if tried is not None else None,
-    )
-
-
 def tokens(usage: Mapping[str, object]) -> Tokens:
     """Tokens read, written, and found in a cache, under any of their names."""
     if not usage:
-        return None, None, None
+        return _NO_TOKENS
     read = usage["prompt_tokens"] if "prompt_tokens" in usage else usage.get("input_tokens")
     written = usage["completion_tokens"] if "completion_tokens" in usage else usage.get("output_tokens")
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")

@@ -78,16 +78,23 @@ def test_only_so_many_groups_are_remembered_and_nothing_is_lost(monkeypatch: pyt
     assert set(served.values()) == {"4.0"}
 
 
-def test_models_that_clients_make_up_are_not_remembered() -> None:
+def test_models_that_clients_make_up_are_not_remembered_one_by_one() -> None:
     metrics = Metrics()
     observer = Observer(CONFIG, metrics, print)
+    refusal = {"error": {"status_code": 404}, "status": 404, "served": None}
     for number in range(5):
-        error = {"status_code": 404, "error": {"message": "no such model"}}
-        finish(observer, f"m-{number}", error=error, status=404, tried=None, served=None, upstream=[])
-    finish(observer, "m" * 129)
-    assert not observer._groups
-    failed = [labels for labels in values(metrics) if labels.startswith("bifrost_error_requests_total")]
-    assert len(failed) == 1
+        finish(observer, f"m-{number}", **refusal, tried=None, upstream=[])
+    assert len(observer._groups) == 1
+    for number in range(5):
+        finish(observer, f"m-{number}", **refusal, upstream=[])
+    assert len(observer._groups) == 2
+    finish(observer, "m" * 257)
+    assert len(observer._groups) == 2
+    failed = {
+        name: value for name, value in values(metrics).items() if name.startswith("bifrost_error_requests")
+    }
+    assert set(failed.values()) == {"5.0"}
+    assert len(failed) == 2
 
 
 def test_the_second_request_is_counted_by_what_is_remembered_of_the_first() -> None:
