@@ -129,7 +129,8 @@ METRICS: Final = (
 )
 """Every metric, in the order of the documentation."""
 
-_TAKEN: Final = frozenset(label for metric in METRICS for label in metric.labels)
+_OF_BUCKETS: Final = "le"
+_TAKEN: Final = frozenset(label for metric in METRICS for label in metric.labels) | {_OF_BUCKETS}
 
 ErrorType = Literal[
     "caller_model_not_available",

@@ -1,23 +1,30 @@
 """What is noticed of one request, and what logs and metrics make of it in the end."""
 
 import logging
-import time
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from math import inf, nextafter
-from typing import Final, Protocol
+from time import monotonic, time
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from aiohttp import web
 
 from .layers import access_log, attempts, metrics, secrets, settings
-from .metrics import Labelled, Metrics
+from .metrics import Labelled, Made, Metrics
 
 log: Final = logging.getLogger("bifrost_vllm.access")
 
 _PROVIDER: Final = "vllm"
-_MOST_REMEMBERED: Final = 10_000  # combinations of label values
+_BOUNDS: Final = metrics.INTER_TOKEN_S
+_MOST_REMEMBERED: Final = 10_000  # groups
+_LONGEST_REMEMBERED: Final = 256  # characters of a model
+_MOST_TOKENS: Final = 2**63
+_NO_USAGE: Final[Mapping[str, object]] = MappingProxyType({})
 
 _Custom = tuple[tuple[str, str], ...]
+Tokens = tuple[int | None, int | None, int | None]
+_NO_TOKENS: Final = (None, None, None)
 
 
 class Trace(Protocol):
@@ -39,21 +46,21 @@ class Tracing(Protocol):
 class Gaps:
     """Silences between the events of a stream, in seconds; as many as there are buckets for them are kept."""
 
-    __slots__ = ("_counts", "_sums")
+    __slots__ = ("counts", "sums")
 
     def __init__(self) -> None:
-        self._counts = [0] * (len(metrics.INTER_TOKEN_S) + 1)
-        self._sums = [0.0] * (len(metrics.INTER_TOKEN_S) + 1)
+        self.counts = [0] * (len(_BOUNDS) + 1)
+        self.sums = [0.0] * (len(_BOUNDS) + 1)
 
     def add(self, gap: float) -> None:
-        bucket = bisect_left(metrics.INTER_TOKEN_S, gap)
-        self._counts[bucket] += 1
-        self._sums[bucket] += gap
+        bucket = bisect_left(_BOUNDS, gap)
+        self.counts[bucket] += 1
+        self.sums[bucket] += gap
 
     def means(self) -> Iterator[tuple[float, int]]:
         """A gap for each bucket, and how often to count it: buckets and sum are those of all gaps."""
         least = -inf
-        for most, count, total in zip((*metrics.INTER_TOKEN_S, inf), self._counts, self._sums, strict=True):
+        for most, count, total in zip((*_BOUNDS, inf), self.counts, self.sums, strict=True):
             if count:
                 yield min(max(total / count, nextafter(least, inf)), most), count
             least = most
@@ -72,8 +79,8 @@ class Observation:
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, request_id: str, client: str) -> None:
-        self.at = time.time()
-        self.arrived = time.monotonic()
+        self.at = time()
+        self.arrived = monotonic()
         self.method = method
         self.path = path
         self.request_id = request_id
@@ -87,7 +94,7 @@ class Observation:
         self.trail: Sequence[attempts.Attempted] = ()
         self.upstream: list[tuple[attempts.Try, float, bool]] = []
         self.error: Mapping[str, object] | None = None
-        self.usage: Mapping[str, object] = {}
+        self.usage: Mapping[str, object] = _NO_USAGE
         self.first_event: float | None = None
         self.last_event = 0.0
         self.gaps: Gaps | None = None
@@ -98,100 +105,140 @@ class Observation:
 
     def event(self) -> None:
         """Events went to the client."""
-        now = time.monotonic()
-        if self.first_event is None:
-            self.first_event = now
+        now = monotonic()
+        if self.gaps is None:
+            self.first_event, self.gaps = now, Gaps()
         else:
-            if self.gaps is None:
-                self.gaps = Gaps()
             self.gaps.add(now - self.last_event)
         self.last_event = now
 
     def used(self, document: Mapping[str, object]) -> None:
         """An answer, or the last event of one, may tell token counts."""
-        response = document.get("response")
-        usage = document.get("usage", response.get("usage") if isinstance(response, Mapping) else None)
-        if isinstance(usage, Mapping):
+        usage = document.get("usage")
+        if usage is None and "usage" not in document:
+            response = document.get("response")
+            usage = response.get("usage") if isinstance(response, Mapping) else None
+        if isinstance(usage, dict | Mapping):
             self.usage = usage
+
+
+class _Group(NamedTuple):
+    """What requests that are alike have in common.
+
+    ``http`` counts their answers, ``work`` what was done for them, and
+    ``pattern`` is that of their lines.
+    """
+
+    http: Labelled
+    work: Labelled
+    pattern: access_log.Pattern | None
 
 
 class Observer:
     """Writes the access log and counts. ``secrets`` never appear in a line."""
 
     def __init__(self, config: settings.Config, counted: Metrics, write: Callable[[str], None]) -> None:
-        self._config = config
         self._metrics = counted
         self._write = write
+        self._log = config.log
+        self._labels = config.labels
         self._models = config.known_models
         self._secrets = secrets.Secrets(config.secrets)
-        self._labelled: dict[Hashable, Labelled] = {}
+        self._logged_headers = frozenset(config.log.headers)
+        self._in_flight = Made(lambda method: counted.gauge("bifrost_active_requests", {"method": method}))
+        self._groups: dict[Hashable, _Group] = {}
+        self._second = -1
+        self._second_text = ""
 
     def began(self, method: str) -> None:
         """A request is in."""
-        self._kept((method,), lambda: {"method": method}).count("bifrost_active_requests")
+        self._in_flight[method].inc()
 
     def finished(self, seen: Observation, client_left: bool) -> None:
         """The request is over."""
-        took = time.monotonic() - seen.arrived
+        took = monotonic() - seen.arrived
         if seen.trace is not None:
             seen.trace.finished(seen, client_left)
-        custom = tuple(metrics.custom_values(self._config.labels, seen.headers).items())
-        self._kept((seen.method,), lambda: {"method": seen.method}).count("bifrost_active_requests", -1)
-        self._count_http(seen, took, custom)
+        self._in_flight[seen.method].inc(-1)
+        custom = tuple(metrics.custom_values(self._labels, seen.headers).items()) if self._labels else ()
+        group = self._group(seen, seen.tried, seen.error is None and not client_left, custom)
+        counters, histograms = group.http.counters, group.http.histograms
+        counters["http_requests_total"].inc()
+        histograms["http_request_duration_seconds"].observe(took)
+        histograms["http_request_size_bytes"].observe(seen.bytes_in)
+        histograms["http_response_size_bytes"].observe(seen.bytes_out)
+        used = tokens(seen.usage)
         if seen.operation:
-            self._count_operation(seen, client_left, custom)
-        if self._config.log.enabled:
-            self._write(
-                access_log.line(self._record(seen, took, client_left), self._config.log.format, self._secrets)
-            )
+            self._count_work(seen, client_left, custom, group.work, used)
+        if self._log.enabled:
+            self._write(self._line(seen, took, client_left, group.pattern, used))
 
-    def _kept(self, key: Hashable, values: Callable[[], Mapping[str, str]]) -> Labelled:
-        """What ``key`` is counted with: the same as before, as long as there is room to remember it."""
-        counted = self._labelled.get(key)
-        if counted is None:
-            counted = self._metrics.labelled(values())
-            if len(self._labelled) < _MOST_REMEMBERED:
-                self._labelled[key] = counted
-        return counted
+    def _group(
+        self, seen: Observation, tried: attempts.Try | None, succeeded: bool, custom: _Custom
+    ) -> _Group:
+        """The group of ``seen`` if it had ended with ``tried``: the one as before, if that is remembered."""
+        model, resolved = seen.model, "" if tried is None else tried.model
+        if not succeeded:  # clients could make up any number of models, and failures have no pattern
+            model = "" if tried is not None else metrics.model_label(model, self._models, False)
+            resolved = metrics.model_label(resolved, self._models, False)
+        key: tuple[object, ...]
+        key = seen.path, seen.method, seen.status, seen.operation, model, seen.stream, succeeded, custom
+        if tried is not None:
+            server = tried.key
+            alias = "" if tried.alias is None else tried.asked_model
+            key = (*key, server.id, server.name, resolved, alias, tried.fallback_index)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._new_group(seen, tried, succeeded, custom)
+            if max(len(model), len(resolved)) <= _LONGEST_REMEMBERED:
+                if len(self._groups) >= _MOST_REMEMBERED:
+                    self._groups.clear()
+                self._groups[key] = group
+        return group
 
-    def _count_http(self, seen: Observation, took: float, custom: _Custom) -> None:
-        def labels() -> dict[str, str]:
-            return {"path": seen.path, "method": seen.method, "status": str(seen.status), **dict(custom)}
+    def _new_group(
+        self, seen: Observation, tried: attempts.Try | None, succeeded: bool, custom: _Custom
+    ) -> _Group:
+        labels = {"path": seen.path, "method": seen.method, "status": str(seen.status), **dict(custom)}
+        http = Labelled(self._metrics, labels)
+        work = Labelled(self._metrics, self._base(seen, tried, succeeded, custom))
+        if not succeeded or not self._log.enabled or self._logged_headers:
+            return _Group(http, work, None)
+        record = self._record(seen, tried, {}, False, 0.0, _NO_TOKENS)
+        return _Group(http, work, access_log.pattern(record, self._log.format, self._secrets))
 
-        counted = self._kept((seen.path, seen.method, seen.status, custom), labels)
-        counted.count("http_requests_total")
-        counted.count("http_request_duration_seconds", took)
-        counted.count("http_request_size_bytes", seen.bytes_in)
-        counted.count("http_response_size_bytes", seen.bytes_out)
-
-    def _count_operation(self, seen: Observation, client_left: bool, custom: _Custom) -> None:
+    def _count_work(
+        self, seen: Observation, client_left: bool, custom: _Custom, counted: Labelled, used: Tokens
+    ) -> None:
+        well = seen.error is None and not client_left
         for tried, took, succeeded in seen.upstream:
-            counted = self._of_try(seen, tried, succeeded, custom)
-            counted.count("bifrost_upstream_requests_total")
-            counted.count("bifrost_upstream_latency_seconds", took)
-            counted.count("bifrost_provider_key_up", 1.0 if succeeded else 0.0)
+            is_last = tried is seen.tried and succeeded is well
+            of_try = counted if is_last else self._group(seen, tried, succeeded, custom).work
+            of_try.counters["bifrost_upstream_requests_total"].inc()
+            of_try.histograms["bifrost_upstream_latency_seconds"].observe(took)
+            of_try.gauges["bifrost_provider_key_up"].set(1.0 if succeeded else 0.0)
         for failed in seen.trail:
             if failed.rotated:
                 self._count_rotation(failed)
-        counted = self._of_try(seen, seen.tried, seen.error is None and not client_left, custom)
+        counters, histograms = counted.counters, counted.histograms
         if seen.upstream:
-            counted.count("bifrost_request_retries", len(seen.upstream) - 1)
-        if seen.error is not None or client_left:
-            self._count_error(seen, custom)
+            histograms["bifrost_request_retries"].observe(len(seen.upstream) - 1)
+        if well:
+            counters["bifrost_success_requests_total"].inc()
         else:
-            counted.count("bifrost_success_requests_total")
-        read, written, cached = tokens(seen.usage)
+            self._count_error(seen, custom)
+        read, written, cached = used
         if read:
-            counted.count("bifrost_input_tokens_total", read)
+            counters["bifrost_input_tokens_total"].inc(read)
         if written:
-            counted.count("bifrost_output_tokens_total", written)
+            counters["bifrost_output_tokens_total"].inc(written)
         if cached:
-            counted.count("bifrost_cache_read_input_tokens_total", cached)
+            counters["bifrost_cache_read_input_tokens_total"].inc(cached)
         if seen.stream and seen.first_event is not None:
-            counted.count("bifrost_stream_first_token_latency_seconds", seen.first_event - seen.arrived)
+            first_s = seen.first_event - seen.arrived
+            histograms["bifrost_stream_first_token_latency_seconds"].observe(first_s)
             for gap, times in seen.gaps.means() if seen.gaps is not None else ():
-                for _ in range(times):
-                    counted.count("bifrost_stream_inter_token_latency_seconds", gap)
+                histograms["bifrost_stream_inter_token_latency_seconds"].repeat(gap, times)
 
     def _count_rotation(self, failed: attempts.Attempted) -> None:
         labels = {
@@ -201,31 +248,14 @@ class Observer:
             "key_name": failed.key_name,
             "fail_reason": failed.reason,
         }
-        self._metrics.labelled(labels).count("bifrost_key_rotation_events_total")
+        self._metrics.counter("bifrost_key_rotation_events_total", labels).inc()
 
     def _count_error(self, seen: Observation, custom: _Custom) -> None:
         error = seen.error or {"status_code": 499}
         kind = metrics.error_type(error, bool(seen.upstream))
         labels = self._base(seen, seen.tried, False, custom)
         labels |= {"status_code": str(seen.status), "error_type": kind}
-        self._metrics.labelled(labels).count("bifrost_error_requests_total")
-
-    def _of_try(
-        self, seen: Observation, tried: attempts.Try | None, succeeded: bool, custom: _Custom
-    ) -> Labelled:
-        key: Hashable = (seen.operation, seen.model, succeeded, custom)
-        if tried is not None:
-            aliased = tried.alias is not None
-            of_try = (
-                tried.model,
-                tried.asked_model,
-                aliased,
-                tried.fallback_index,
-                tried.key.id,
-                tried.key.name,
-            )
-            key = (seen.operation, of_try, succeeded, custom)
-        return self._kept(key, lambda: self._base(seen, tried, succeeded, custom))
+        self._metrics.counter("bifrost_error_requests_total", labels).inc()
 
     def _base(
         self, seen: Observation, tried: attempts.Try | None, succeeded: bool, custom: _Custom
@@ -249,16 +279,41 @@ class Observer:
             }
         return labels | dict(custom)
 
-    def _record(self, seen: Observation, took: float, client_left: bool) -> access_log.Record:
-        error = seen.error or {}
+    def _line(
+        self,
+        seen: Observation,
+        took: float,
+        client_left: bool,
+        pattern: access_log.Pattern | None,
+        used: Tokens,
+    ) -> str:
+        if pattern is not None and len(seen.upstream) <= 1:
+            line = pattern.line(
+                self._timestamp(seen.at),
+                seen.request_id,
+                seen.client,
+                took * 1000,
+                None if seen.first_event is None else (seen.first_event - seen.arrived) * 1000,
+                (used[0], used[1], seen.bytes_in or None, seen.bytes_out or None),
+            )
+            if line is not None:
+                return line
+        record = self._record(seen, seen.tried, seen.error or {}, client_left, took, used)
+        return access_log.line(record, self._log.format, self._secrets)
+
+    def _record(
+        self,
+        seen: Observation,
+        tried: attempts.Try | None,
+        error: Mapping[str, object],
+        client_left: bool,
+        took: float,
+        used: Tokens,
+    ) -> access_log.Record:
         about = error.get("error")
         about = about if isinstance(about, Mapping) else {}
-        read, written, _ = tokens(seen.usage)
-        tried = seen.tried
-        wanted = frozenset(self._config.log.headers)
-        headers = (
-            {name.lower(): value for name, value in seen.headers if name.lower() in wanted} if wanted else {}
-        )
+        wanted = self._logged_headers
+        sent = seen.headers if wanted else ()
         return access_log.Record(
             at=seen.at,
             request_id=seen.request_id,
@@ -266,7 +321,7 @@ class Observer:
             path=seen.path,
             status=seen.status,
             duration_ms=took * 1000,
-            outcome="client_left" if client_left else "error" if seen.status >= 400 or seen.error else "ok",
+            outcome="client_left" if client_left else "error" if seen.status >= 400 or error else "ok",
             client=seen.client,
             operation=seen.operation,
             model=seen.model,
@@ -276,26 +331,33 @@ class Observer:
             retries=len(seen.upstream) - 1 if len(seen.upstream) > 1 else None,
             fallback_index=(tried.fallback_index or None) if tried is not None else None,
             first_event_ms=None if seen.first_event is None else (seen.first_event - seen.arrived) * 1000,
-            input_tokens=read,
-            output_tokens=written,
+            input_tokens=used[0],
+            output_tokens=used[1],
             bytes_in=seen.bytes_in or None,
             bytes_out=seen.bytes_out or None,
             error_type=str(about.get("type") or ""),
             error_code=str(about.get("code") or ""),
-            headers=headers,
+            headers={name.lower(): value for name, value in sent if name.lower() in wanted},
         )
 
+    def _timestamp(self, at: float) -> str:
+        over = at - self._second
+        if not 0 <= over < 1:
+            self._second, self._second_text, over = access_log.second(at)
+        return access_log.timestamp(self._second_text, over)
 
-def tokens(usage: Mapping[str, object]) -> tuple[int | None, int | None, int | None]:
+
+def tokens(usage: Mapping[str, object]) -> Tokens:
     """Tokens read, written, and found in a cache, under any of their names."""
+    if not usage:
+        return _NO_TOKENS
+    read = usage["prompt_tokens"] if "prompt_tokens" in usage else usage.get("input_tokens")
+    written = usage["completion_tokens"] if "completion_tokens" in usage else usage.get("output_tokens")
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    return (
-        _count(usage.get("prompt_tokens", usage.get("input_tokens"))),
-        _count(usage.get("completion_tokens", usage.get("output_tokens"))),
-        _count(cached),
-    )
+    cached = details.get("cached_tokens") if details and isinstance(details, Mapping) else None
+    return _count(read), _count(written), _count(cached)
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """``value`` if it can be a number of tokens; some servers count in true or more than a double holds."""
+    return value if type(value) is int and 0 <= value < _MOST_TOKENS else None
