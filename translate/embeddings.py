@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from . import choices, documents, errors, parameters, vectors
+from .conversation import Once
 from .exchange import Built, answered, ledger, opened, planned
 from .flat import request_model, taken_apart
 from .plan import Call, Failure, Note, Plan, ReplyLike
@@ -29,7 +30,11 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send; a failure names the place in the request that is at fault."""
-    return planned(_built(request, call), PATH, request, call)
+    return _planned(_built(request, call), request, call)
+
+
+def _planned(built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
+    return planned(built, PATH, request, call)
 
 
 def noted(request: Document, call: Call) -> Sequence[Note]:
@@ -44,7 +49,12 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
     little-endian float32. With ``call.verbatim`` lists of numbers stay the
     bytes in which they came.
     """
-    built = _built(request, call)
+    return _parsed(_built(request, call), request, reply, spent_ms, call)
+
+
+def _parsed(
+    built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
+) -> Document | Failure:
     notes = ledger(built)
     wanted = "" if isinstance(built, Failure) else _format(built.body)
     said = _ordinary(reply, wanted) if call.verbatim else None
@@ -78,6 +88,9 @@ def _built(request: Document, call: Call) -> Built | Failure:
     if not isinstance(source, str) and documents.as_array(source) is None:
         return errors.invalid("input must be text or an array", "input")
     return Built({"model": model, "input": source, **fields}, notes)
+
+
+ONCE: Final = Once(_built, _planned, _parsed)
 
 
 def _format(body: Document) -> str:

@@ -64,11 +64,15 @@ def read(body: bytes, count: int, returned: Sequence[object] | None) -> Ranking 
     indexes = [row.index for row in rows]
     if min(indexes) < 0 or max(indexes) >= count or len(set(indexes)) < len(rows):
         return None
-    usage, scores = documents.decode(bytes(reply.usage)), _scores(rows)
+    usage = documents.decode(bytes(reply.usage))
+    scores = documents.decode_as(_SCORES, b"[%b]" % b",".join([row.relevance_score for row in rows]))
     if isinstance(usage, documents.Malformed) or scores is None:
         return None
+    falling = sorted(scores, reverse=True)
+    if falling[0] >= _BEYOND_DOUBT or falling[-1] <= -_BEYOND_DOUBT:
+        return None
     had_documents = any(row.document is not UNSET and row.document != _NULL for row in rows)
-    was_sorted = scores == sorted(scores, reverse=True) and len(set(scores)) == len(scores)
+    was_sorted = scores == falling and len(set(scores)) == len(scores)
     if not was_sorted:
         keys = sorted(zip([-score for score in scores], indexes, range(len(rows)), strict=True))
         order = [place for _, _, place in keys]
@@ -76,12 +80,6 @@ def read(body: bytes, count: int, returned: Sequence[object] | None) -> Ranking 
         rows = [rows[place] for place in order]
     beside = {"id": reply.id, "model": reply.model, "usage": usage}
     return Ranking(_results(rows, returned), beside, was_sorted, had_documents)
-
-
-def _scores(rows: list[_Row]) -> list[float] | None:
-    """The scores, to compare them; ``None`` where a float would not do, or that are no numbers."""
-    scores = documents.decode_as(_SCORES, b"[%b]" % b",".join([row.relevance_score for row in rows]))
-    return None if scores is None or max(map(abs, scores)) >= _BEYOND_DOUBT else scores
 
 
 def _results(rows: list[_Row], returned: Sequence[object] | None) -> Sequence[_Row | _Result]:

@@ -72,6 +72,14 @@ def notes_of(answer: Mapping[str, object]) -> list[tuple[str, str]]:
 @example(b'{"data":[{"embedding":[1]}],"y":%b}' % (b"9" * 4200), {})
 @example(b'{"data":[{"embedding":[1],"x":%b}]}' % (b"9" * 4200), {})
 @example(b'{"data":[{"embedding":[1]}],"y":true,"z":false,"":0}', {})
+@example(b'{"data":[{"index":0,"object":"embedding","embedding":[1],"x":"x"}]}', {})
+@example(b'{"data":[{"index":-0,"object":"embedding","embedding":[1]}]}', {})
+@example(b'{"data":[{"index":1.0,"object":"embedding","embedding":[1]}]}', {})
+@example(b'{"data":[{"index":%b,"object":"embedding","embedding":[1]}]}' % (b"9" * 5000), {})
+@example(b'{"data":[],"y":[{"index":0,"object":"embedding","embedding":[1]}]}', {})
+@example(
+    b'{"data":[{"index":0,"object":"embedding","embedding":"AA\\u0041="}]}', {"encoding_format": "base64"}
+)
 def test_vectors_left_undecoded_are_the_same_json_to_the_last_digit(
     body: bytes, params: dict[str, object]
 ) -> None:

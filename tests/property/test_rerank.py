@@ -154,19 +154,30 @@ def assert_equal_bytes(asked: Mapping[str, object], reply: Reply, call: Call) ->
     assert as_bytes(verbatim) == as_bytes(plain)
 
 
+def scored(*scores: str) -> bytes:
+    """A reply with scores so spelled, for the first document first."""
+    rows = [f'{{"index":{index},"relevance_score":{score}}}' for index, score in enumerate(scores)]
+    return f'{{"results":[{",".join(rows)}]}}'.encode()
+
+
 @given(
     ranking.spelled_bodies() | ranking.spelled_bodies() | ranking.bodies,
-    st.lists(st.sampled_from(["a", "é", {"text": "b", "id": 1.5}, {"content": ["\ud83d"]}]), max_size=5),
+    st.lists(
+        st.sampled_from(["a", "é", {"text": "b", "id": 1.5}, {"content": ["\ud83d"]}]), min_size=3, max_size=5
+    ),
     st.sampled_from(["m", "é", "\ud83d"]),
     st.booleans(),
 )
-@example(
-    b'{"results":[{"index":0,"relevance_score":1e-5},{"index":1,"relevance_score":1e-05}]}',
-    ["a"] * 2,
-    "m",
-    True,
-)
+@example(scored("1e-5", "1e-05"), ["a"] * 2, "m", True)
+@example(scored("0.5", "0.50"), ["a"] * 2, "m", True)
+@example(scored("9007199254740992", "9007199254740993"), ["a"] * 2, "m", False)
+@example(scored("-9007199254740993", "-9007199254740992"), ["a"] * 2, "m", False)
+@example(scored("1", "1,0"), ["a"] * 2, "m", False)
 @example(b'{"results":[{"index":0,"document":"\xff","relevance_score":1}]}', ["a"], "m", False)
+@example(b'{"results":[{"index":0,"x_vendor":"x","relevance_score":1}]}', ["a"], "m", False)
+@example(b'{"results":[{"index":0,"relevance_score":1}],"x_vendor":1}', ["a"], "m", False)
+@example(b'{"results":[{"index":-1,"relevance_score":1}]}', ["a"], "m", False)
+@example(b'{"results":[{"index":0,"relevance_score":2},{"index":0,"relevance_score":1}]}', ["a"], "m", False)
 @example(
     b'{"results":[{"index":1,"relevance_score":0.5},{"index":0,"relevance_score":0.50}]}',
     ["a"] * 2,
