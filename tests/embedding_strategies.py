@@ -110,3 +110,71 @@ def spelled_bodies(draw: DrawFn) -> bytes:
             )
         )  # fmt: skip
     return draw(st.sampled_from([b"", b"\xef\xbb\xbf", b" "])) + b"{%b}" % b",".join(members)
+
+
+_INDEXES: SearchStrategy[bytes] = st.sampled_from([b"0", b"1", b"2", b"10"])
+_ODD_INDEXES: SearchStrategy[bytes] = st.sampled_from(
+    [b"-0", b"1.0", b"-1", b'"1"', b"null", b"01", b"9" * 30, b"1e1"]
+)
+_SPELLED_VECTORS: SearchStrategy[bytes] = st.lists(some.spelled_numbers, max_size=4).map(
+    lambda numbers: b"[%b]" % ",".join(number.source for number in numbers).encode()
+)
+_SPELLED_TEXTS: SearchStrategy[bytes] = st.sampled_from(
+    [
+        b'"AACAPwAAIMA="',
+        b'"AACAPwAAIMA="',
+        b'"AACA\\u0050wAAIMA="',
+        b'"AACAPwAAIMA\\u003d"',
+        b'""',
+        b'"\xc3\xa9"',
+        b'"\x7f"',
+    ]
+)
+
+
+@st.composite
+def _spelled_row(draw: DrawFn, vectors: SearchStrategy[bytes]) -> bytes:
+    members = [(b"index", draw(_INDEXES)), (b"object", b'"embedding"'), (b"embedding", draw(vectors))]
+    match draw(st.integers(0, 29)):
+        case 0:
+            members[0] = (b"index", draw(_ODD_INDEXES))
+        case 1:
+            members[1] = (b"object", draw(_ANY_JSON))
+        case 2:
+            members[2] = (b"embedding", draw(_ANY_JSON))
+        case 3:
+            del members[draw(st.integers(0, 2))]
+        case 4:
+            members.append((b"embedding", draw(vectors)))
+        case 5:
+            members.append((b"x_vendor", draw(_ANY_JSON)))
+        case 6 | 7:
+            members = draw(st.permutations(members))
+    return b"{%b}" % b",".join(b'"%b":%b' % member for member in members)
+
+
+@st.composite
+def nearly_plain_bodies(draw: DrawFn) -> bytes:
+    """What vLLM says, now and then with something odd in it."""
+    vectors = draw(st.sampled_from([_SPELLED_VECTORS, _SPELLED_VECTORS, _SPELLED_TEXTS]))
+    rows = draw(st.lists(_spelled_row(vectors), max_size=4))
+    members = [
+        (b"id", b'"embd-1"'), (b"object", b'"list"'), (b"created", b"5"), (b"model", b'"served"'),
+        (b"data", b"[%b]" % b",".join(rows)),
+        (b"usage", b'{"prompt_tokens":2,"total_tokens":2,"completion_tokens":0,"prompt_tokens_details":null}'),
+    ]  # fmt: skip
+    place = draw(st.integers(0, 5))
+    match draw(st.integers(0, 19)):
+        case 0 | 1:
+            members[place] = (members[place][0], draw(_ANY_JSON))
+        case 2:
+            del members[place]
+        case 3:
+            members.append(
+                (draw(st.sampled_from([b"error", b"x_vendor", b"extra_fields", b"object"])), draw(_ANY_JSON))
+            )
+        case 4:
+            members.append(members[place])
+        case 5:
+            members = draw(st.permutations(members))
+    return b"{%b}" % b",".join(b'"%b":%b' % member for member in members)

@@ -86,3 +86,84 @@ def documents(draw: DrawFn) -> dict[str, JSON]:
 
 bodies: SearchStrategy[bytes] = some.bodies_of(documents())
 """A whole reply: sound, damaged, an error, or anything."""
+
+_INDEXES: SearchStrategy[str] = st.sampled_from(["0", "1", "2", "3"])
+_ODD_VALUES: SearchStrategy[str] = st.sampled_from(
+    [
+        "null", "true", '"0"', "NaN", "-Infinity", "[1]", "{}", "01", "", "0,0", "1.0", "-0", "-1", "7", "9" * 30,
+        '{"a":NaN}', '"\\ud83d"', '"\x01"', '"\\q"', "{", "9007199254740992", "9007199254740993", "[-0]",
+    ]
+)  # fmt: skip
+_SPELLED_SCORES: SearchStrategy[str] = st.one_of(
+    st.sampled_from(
+        ["0.5", "0.5", "0.50", "5e-1", "0.25", "1.6019e-05", "9007199254740991", "0", "-0.0", "-0"]
+    ),
+    st.floats(-1e3, 1e3).map(repr),
+    some.spelled_numbers.map(lambda number: number.source),
+)
+_SHOWN: SearchStrategy[str] = st.sampled_from(
+    [
+        '{"text":"x","multi_modal":null}', '{"text":"x"}', "null", '{"a":-0}', '"é"', '{"a":1,"a":{"a":[1.50]}}',
+        "[" * 100 + "]" * 100,
+    ]
+)  # fmt: skip
+
+
+@st.composite
+def _spelled_row(draw: DrawFn, index: str) -> str:
+    members = [
+        ("index", index), ("document", draw(_SHOWN)), ("relevance_score", draw(_SPELLED_SCORES)),
+    ]  # fmt: skip
+    place = draw(st.integers(0, 2))
+    match draw(st.integers(0, 29)):
+        case 0 | 1:
+            members[place] = (members[place][0], draw(_ODD_VALUES))
+        case 2:
+            del members[place]
+        case 3:
+            members.append((draw(st.sampled_from(["score", "x_vendor"])), draw(_SPELLED_SCORES)))
+        case 4:
+            members.append((members[place][0], draw(_SPELLED_SCORES)))
+        case 5 | 6:
+            members = draw(st.permutations(members))
+    blank = draw(st.sampled_from(["", "", "", " ", "\n"]))
+    return "{" + f"{blank},{blank}".join(f'"{name}":{blank}{value}' for name, value in members) + "}"
+
+
+@st.composite
+def spelled_bodies(draw: DrawFn) -> bytes:
+    """A ranking of up to four documents in every spelling, now and then with something odd in it."""
+    unique = draw(st.integers(0, 9)) > 0
+    rows = [
+        draw(_spelled_row(index)) for index in draw(st.lists(_INDEXES, unique=unique, min_size=1, max_size=5))
+    ]
+    members = [
+        ("id", draw(st.sampled_from(['"score-1"', '"é"', "null"]))),
+        ("model", draw(st.sampled_from(['"m"', '"served"', "null"]))),
+        ("usage", some.dumped(draw(st.sampled_from(USAGES))).decode()),
+        ("results", "[" + ",".join(rows) + "]"),
+    ]
+    place = draw(st.integers(0, 3))
+    match draw(st.integers(0, 19)):
+        case 0:
+            members[place] = (members[place][0], draw(_ODD_VALUES))
+        case 1:
+            del members[place]
+        case 2:
+            members.append((draw(st.sampled_from(["error", "x_vendor"])), draw(_ODD_VALUES)))
+        case 3:
+            members.append(members[place])
+        case 4:
+            members[2] = (
+                "usage",
+                draw(st.sampled_from(['{"total_tokens":-0}', '{"cost":0.10}', '{"a":[-0,1]}'])),
+            )
+        case 5:
+            members = draw(st.permutations(members))
+    body = ("{" + ",".join(f'"{name}":{value}' for name, value in members) + "}").encode()
+    match draw(st.integers(0, 19)):
+        case 0:
+            return b"\xef\xbb\xbf" + body
+        case 1:
+            return body.replace(b"x", b"\xff")
+    return body

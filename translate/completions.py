@@ -9,6 +9,7 @@ from typing import Final
 from . import choices, documents, errors, parameters
 from .chunks import generated
 from .completion_stream import CompletionInterpreter
+from .conversation import Once
 from .exchange import Built, answered, ledger, opened, planned, sent
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
@@ -26,7 +27,11 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send; a failure names the place in the request that is at fault."""
-    return planned(_built(request, call), PATH, request, call)
+    return _planned(_built(request, call), request, call)
+
+
+def _planned(built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
+    return planned(built, PATH, request, call)
 
 
 def noted(request: Document, call: Call) -> Sequence[Note]:
@@ -39,7 +44,12 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 
     Log probabilities stay as they came: with ``echo`` the first one is null.
     """
-    built = _built(request, call)
+    return _parsed(_built(request, call), request, reply, spent_ms, call)
+
+
+def _parsed(
+    built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
+) -> Document | Failure:
     notes = ledger(built)
     return answered(_read(request, reply, notes), built, notes, request, reply, spent_ms, call)
 
@@ -73,6 +83,9 @@ def _built(request: Document, call: Call) -> Built | Failure:
     if not isinstance(prompt, str) and documents.as_array(prompt) is None:
         return errors.invalid("prompt must be text or an array", "prompt")
     return Built({"model": model, "prompt": prompt, **fields}, notes)
+
+
+ONCE: Final = Once(_built, _planned, _parsed)
 
 
 def _prompts(body: Document) -> int:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 import msgspec
 
@@ -114,7 +114,7 @@ def decode_object(data: bytes, strict: bool = False) -> Mapping[str, object] | M
 
 
 _Row = dict[str, Raw]
-_decode_rows: Final = msgspec.json.Decoder(dict[str, list[_Row] | _Row | str | int | bool | None]).decode
+_ROWS: Final = msgspec.json.Decoder(dict[str, list[_Row] | _Row | str | int | bool | None])
 
 
 def decode_rows(data: bytes, untouched: str) -> Mapping[str, object] | None:
@@ -124,10 +124,30 @@ def decode_rows(data: bytes, untouched: str) -> Mapping[str, object] | None:
     checked to be JSON, and written by ``encode`` as they came. Anything out of
     the ordinary gives ``None``; ``decode`` then says what it is.
     """
+    members = decode_as(_ROWS, data)
+    return None if members is None else decoded(members, untouched)
+
+
+_T = TypeVar("_T")
+
+
+def decode_as(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T | None:
+    """What ``decoder`` reads by its type; ``None`` where that is not all that there is to say.
+
+    It takes ``-0`` for the integer 0.
+    """
     try:
         if not data.isascii():
             data.decode()  # msgspec does not check what it leaves undecoded
-        return {name: _member(member, untouched) for name, member in _decode_rows(data).items()}
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None
+
+
+def decoded(members: Mapping[str, object], untouched: str = "") -> Mapping[str, object] | None:
+    """``members`` that ``decode_as`` gave, with the objects among them and in arrays decoded as well."""
+    try:
+        return {name: _member(member, untouched) for name, member in members.items()}
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
 
@@ -144,7 +164,7 @@ def _member(member: object, untouched: str) -> object:
 
 def _row(row: _Row, untouched: str) -> dict[str, object]:
     return {
-        name: raw if name == untouched and bytes(memoryview(raw)[:1]) == b"[" else _decoded(raw)
+        name: raw if name == untouched and memoryview(raw)[0] == ord("[") else _decoded(raw)
         for name, raw in row.items()
     }
 
@@ -229,6 +249,8 @@ def _encode_slowly(value: object) -> bytes | Malformed:
     depth = 0
     while waiting:
         item, path = waiting.pop()
+        if isinstance(item, msgspec.Struct | Raw):
+            item = _taken_apart(item)
         if isinstance(item, Mapping):
             waiting.append((_Text("}"), None))
             for index, (key, member) in reversed(list(enumerate(item.items()))):
@@ -258,6 +280,15 @@ def _encode_slowly(value: object) -> bytes | Malformed:
         if depth > _DEEPEST:
             return Malformed("nested too deeply")
     return "".join(out).encode()
+
+
+def _taken_apart(item: msgspec.Struct | Raw) -> object:
+    """A value that only msgspec writes, as one that is written like any other."""
+    if isinstance(item, Raw):
+        value = decode(bytes(item))
+        return item if isinstance(value, Malformed) else value
+    members = msgspec.structs.asdict(item)
+    return {name: member for name, member in members.items() if member is not msgspec.UNSET}
 
 
 def _scalar(item: object) -> str | None:

@@ -50,9 +50,9 @@ class Call(NamedTuple):
     ``server`` is what else is known of it, and says so itself where this does not.
     ``known_path`` is the path that this server is known to answer on, where
     there are several; unlike ``path`` it does not rule out the others.
-    ``verbatim`` is for a caller who does nothing but encode what comes out: an
-    embedding answer may then hold its vectors undecoded (``documents.Raw``),
-    and a chunk may be a ``documents.Encoded``.
+    ``verbatim`` is for a caller who does nothing but encode what comes out: the
+    rows of embeddings and rankings may then be whatever ``documents.encode``
+    writes, their numbers undecoded, and a chunk may be a ``documents.Encoded``.
     """
 
     request_type: RequestType

@@ -18,7 +18,11 @@ OPERATIONS: Final[Mapping[RequestType, Operation]] = {
         responses.from_flat, responses.plan, responses.parse, fold=responses.fold, noted=responses.noted
     ),
     "text_completion": Operation(
-        completions.from_flat, completions.plan, completions.parse, noted=completions.noted
+        completions.from_flat,
+        completions.plan,
+        completions.parse,
+        noted=completions.noted,
+        once=completions.ONCE,
     ),
     "text_completion_stream": Operation(
         completions.from_flat,
@@ -27,7 +31,13 @@ OPERATIONS: Final[Mapping[RequestType, Operation]] = {
         fold=completions.fold,
         noted=completions.noted,
     ),
-    "embedding": Operation(embeddings.from_flat, embeddings.plan, embeddings.parse, noted=embeddings.noted),
+    "embedding": Operation(
+        embeddings.from_flat,
+        embeddings.plan,
+        embeddings.parse,
+        noted=embeddings.noted,
+        once=embeddings.ONCE,
+    ),
     "rerank": Operation(
         rerank.from_flat, rerank.plan, rerank.parse, rerank.follow_up, noted=rerank.noted, once=rerank.ONCE
     ),

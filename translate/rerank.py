@@ -6,11 +6,12 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#re-rank-api
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from . import choices, documents, errors, parameters
+from . import choices, documents, errors, parameters, ranking
 from .conversation import Once
 from .exchange import Built, answered, ledger, opened, planned
 from .flat import request_model, taken_apart
 from .plan import Call, Failure, Note, Plan, ReplyLike
+from .ranking import Ranking
 from .replies import document_of
 from .types import Document
 
@@ -78,7 +79,7 @@ def _parsed(
     built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
 ) -> Document | Failure:
     notes = ledger(built)
-    outcome = _read(request, reply, notes)
+    outcome = _read(request, reply, call, notes)
     return answered(outcome, built, notes, request, reply, spent_ms, call)
 
 
@@ -127,6 +128,8 @@ def _texts(given: Sequence[object] | None, notes: list[Note]) -> list[object] | 
         return errors.invalid("documents must be an array", "documents")
     if not given:
         return errors.invalid("documents are required for rerank", "documents")
+    if set(map(type, given)) == {str} and all(map(str.strip, given)):  # type: ignore[arg-type]
+        return [*given]
     out: list[object] = []
     for index, entry in enumerate(given):
         place, text = f"documents[{index}]", entry
@@ -170,25 +173,36 @@ def _is_missing_route(reply: ReplyLike) -> bool:
     return "model" not in f"{field['message']} {field.get('code')} {field.get('param')}".lower()
 
 
-def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, object] | Failure:
-    document = document_of(reply, "results")
-    if isinstance(document, Failure):
-        return document
+def _read(request: Document, reply: ReplyLike, call: Call, notes: list[Note]) -> dict[str, object] | Failure:
     candidates = _listed(request) or ()
-    asked = _asks_for_documents(request)
-    results = _results(document, candidates if asked else None, len(candidates), notes)
-    if isinstance(results, str):
-        return errors.rejected(
-            "error converting rerank response",
-            None,
-            cause=f"invalid vllm rerank response: {results}",
-            is_bifrost_error=True,
-        )
-    answer: dict[str, object] = choices.plain_fields(document, ("results", "usage", "model"))
-    answer |= {"results": results, "model": request_model(request)}
-    if document.get("model") not in (None, answer["model"]):
+    returned = candidates if _asks_for_documents(request) else None
+    ordinary = call.verbatim and reply.cut is None and reply.status == 200
+    ranked = ranking.read(reply.body, len(candidates), returned) if ordinary else None
+    if ranked is None:
+        document = document_of(reply, "results")
+        if isinstance(document, Failure):
+            return document
+        read = _ranked(document, len(candidates), returned)
+        if isinstance(read, str):
+            return errors.rejected(
+                "error converting rerank response",
+                None,
+                cause=f"invalid vllm rerank response: {read}",
+                is_bifrost_error=True,
+            )
+        ranked = read
+    beside = ranked.beside
+    if ranked.was_renamed:
+        notes.append(Note("results[].score", "renamed", "relevance_score"))
+    if ranked.had_documents:
+        notes.append(Note("results[].document", "dropped", "return_documents gives back the caller's own"))
+    if not ranked.was_sorted:
+        notes.append(Note("results", "converted", "sorted, the best first"))
+    answer: dict[str, object] = choices.plain_fields(beside, ("results", "usage", "model"))
+    answer |= {"results": ranked.results, "model": request_model(request)}
+    if beside.get("model") not in (None, answer["model"]):
         notes.append(Note("model", "dropped", "the answer has the model that was asked for"))
-    if (usage := _usage(document.get("usage"), notes)) is not None:
+    if (usage := _usage(beside.get("usage"), notes)) is not None:
         answer["usage"] = usage
     return answer
 
@@ -199,18 +213,15 @@ def _asks_for_documents(request: Document) -> bool:
     return not isinstance(given, Failure) and given.get("return_documents") is True
 
 
-def _results(
-    document: Document, returned: object, count: int, notes: list[Note]
-) -> list[dict[str, object]] | str:
-    """The sorted results, or what is wrong with them; ``returned`` are the documents to hand back."""
+def _ranked(document: Document, count: int, returned: Sequence[object] | None) -> Ranking | str:
+    """The ranking of ``count`` documents, those ``returned`` handed back, or what is wrong with it."""
     if document.get("results") is None:
         return "missing results"
     rows = documents.as_array(document["results"])
     if rows is None:
         return "results must be an array"
     scored: dict[int, tuple[float, dict[str, object]]] = {}
-    originals = documents.as_array(returned)
-    renamed = dropped = False
+    was_renamed = had_documents = False
     for source in rows:
         row = documents.as_object(source)
         if row is None:
@@ -225,28 +236,22 @@ def _results(
         name, score = _score(row)
         if score is None:
             return "relevance_score/score is required"
-        renamed = renamed or name == "score"
-        dropped = dropped or row.get("document") is not None
-        scored[index] = (score, _result(row, index, name, score, originals))
-    if renamed:
-        notes.append(Note("results[].score", "renamed", "relevance_score"))
-    if dropped:
-        notes.append(Note("results[].document", "dropped", "return_documents gives back the caller's own"))
+        was_renamed = was_renamed or name == "score"
+        had_documents = had_documents or row.get("document") is not None
+        scored[index] = (score, _result(row, index, name, score, returned))
     best_first = sorted(scored.values(), key=lambda pair: (-pair[0], pair[1]["index"]))
-    if [*scored.values()] != best_first:
-        notes.append(Note("results", "converted", "sorted, the best first"))
-    return [entry for _, entry in best_first]
+    was_sorted = [*scored.values()] == best_first
+    return Ranking([entry for _, entry in best_first], document, was_sorted, had_documents, was_renamed)
 
 
 def _result(
-    row: Document, index: int, name: str, score: float, originals: Sequence[object] | None
+    row: Document, index: int, name: str, score: float, returned: Sequence[object] | None
 ) -> dict[str, object]:
     out: dict[str, object] = {"index": index, "relevance_score": score}
     if not row.keys() <= _ROW:
         out |= choices.plain_fields(row, _ROW | {name})
-    if originals is not None:
-        original = originals[index]
-        out["document"] = {"text": original} if isinstance(original, str) else original
+    if returned is not None:
+        out["document"] = ranking.original(returned, index)
     return out
 
 

@@ -19,6 +19,7 @@ from translate import (
     documents,
     embeddings,
     multipart,
+    ranking,
     rerank,
     responses,
     sse,
@@ -448,21 +449,37 @@ def test_twice_the_vectors_are_at_most_twice_the_work(encoding: str, as_text: bo
 def test_numbers_that_nobody_reads_cost_no_work() -> None:
     assert embedded(vectors(16, 1024), verbatim=True) == embedded(vectors(16, 2), verbatim=True) <= 1000
     assert embedded(vectors(16, 1024), verbatim=False) >= 16 * 1024
+    in_base64 = [embedded(vectors(16, count, as_text=True), True, "base64") for count in (1024, 2)]
+    assert in_base64[0] == in_base64[1] <= 1000
+
+
+def ranked(count: int, verbatim: bool, return_documents: bool = False) -> int:
+    asked = {
+        "model": "m",
+        "query": "q",
+        "documents": [{"text": "a", "id": index} for index in range(count)],
+        "params": {"return_documents": return_documents},
+    }
+    rows = [{"index": index, "relevance_score": index % 7 / 7} for index in range(count)]
+    reply = Reply(200, {}, json.dumps({"results": rows}).encode())
+    call = Call("rerank", verbatim=verbatim)
+    return work(lambda: documents.encode(rerank.parse(asked, reply, 0, call)))
 
 
 @pytest.mark.usefixtures("counted_notes")
-def test_twice_the_ranking_is_at_most_twice_the_work() -> None:
-    def ranked(count: int) -> int:
-        asked = {
-            "model": "m",
-            "query": "q",
-            "documents": [{"text": "a", "id": index} for index in range(count)],
-        }
-        rows = [{"index": index, "relevance_score": index % 7} for index in range(count)]
-        reply = Reply(200, {}, json.dumps({"results": rows}).encode())
-        return work(lambda: documents.encode(rerank.parse(asked, reply, 0, Call("rerank"))))
+@pytest.mark.parametrize("verbatim", [False, True], ids=["lists", "verbatim"])
+@pytest.mark.parametrize("return_documents", [False, True])
+def test_twice_the_ranking_is_at_most_twice_the_work(verbatim: bool, return_documents: bool) -> None:
+    first = ranked(1000, verbatim, return_documents)
+    assert ranked(2000, verbatim, return_documents) <= ALMOST_TWICE * first
 
-    assert ranked(2000) <= ALMOST_TWICE * ranked(1000)
+
+def test_texts_and_scores_that_nobody_reads_cost_no_work() -> None:
+    asked = {"model": "m", "query": "q", "documents": ["a"] * 1000}
+    assert work(lambda: rerank.plan(asked, Call("rerank"))) <= 200
+    rows = [{"index": i, "document": {"text": "a"}, "relevance_score": i / 7} for i in range(1000)]
+    body = json.dumps({"results": rows}).encode()
+    assert work(lambda: ranking.read(body, 1000, None)) <= 100
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
@@ -12,8 +12,10 @@ from tests import operation_strategies as operations
 from tests import rerank_strategies as ranking
 from tests import strategies as some
 from tests.property.judgement import assert_well_formed, encoded, same, wire
+from tests.property.test_operations import as_bytes
 from translate import documents, rerank
 from translate.plan import Call, Failure, Plan
+from translate.ranking import read
 from transports.base import Cut, Reply
 
 CALL = Call("rerank")
@@ -140,6 +142,77 @@ def test_usage_says_what_the_server_said_or_nothing(usage: object) -> None:
         for name in set(came) - {"input_tokens", "output_tokens", "prompt_tokens_details"}:
             if came[name] and not isinstance(came[name], dict):
                 assert told[name] == came[name]
+
+
+# -- verbatim -------------------------------------------------------------------------------------
+
+
+def assert_equal_bytes(asked: Mapping[str, object], reply: Reply, call: Call) -> None:
+    plain = rerank.parse(asked, reply, 7, call._replace(verbatim=False))
+    verbatim = rerank.parse(asked, reply, 7, call._replace(verbatim=True))
+    assert isinstance(verbatim, Failure) == isinstance(plain, Failure)
+    assert as_bytes(verbatim) == as_bytes(plain)
+
+
+def scored(*scores: str) -> bytes:
+    """A reply with scores so spelled, for the first document first."""
+    rows = [f'{{"index":{index},"relevance_score":{score}}}' for index, score in enumerate(scores)]
+    return f'{{"results":[{",".join(rows)}]}}'.encode()
+
+
+@given(
+    ranking.spelled_bodies() | ranking.spelled_bodies() | ranking.bodies,
+    st.lists(
+        st.sampled_from(["a", "é", {"text": "b", "id": 1.5}, {"content": ["\ud83d"]}]), min_size=3, max_size=5
+    ),
+    st.sampled_from(["m", "é", "\ud83d"]),
+    st.booleans(),
+)
+@example(scored("1e-5", "1e-05"), ["a"] * 2, "m", True)
+@example(scored("0.5", "0.50"), ["a"] * 2, "m", True)
+@example(scored("9007199254740992", "9007199254740993"), ["a"] * 2, "m", False)
+@example(scored("-9007199254740993", "-9007199254740992"), ["a"] * 2, "m", False)
+@example(scored("1", "1,0"), ["a"] * 2, "m", False)
+@example(b'{"results":[{"index":0,"document":"\xff","relevance_score":1}]}', ["a"], "m", False)
+@example(b'{"results":[{"index":0,"x_vendor":"x","relevance_score":1}]}', ["a"], "m", False)
+@example(b'{"results":[{"index":0,"relevance_score":1}],"x_vendor":1}', ["a"], "m", False)
+@example(b'{"results":[{"index":-1,"relevance_score":1}]}', ["a"], "m", False)
+@example(b'{"results":[{"index":0,"relevance_score":2},{"index":0,"relevance_score":1}]}', ["a"], "m", False)
+@example(
+    b'{"results":[{"index":1,"relevance_score":0.5},{"index":0,"relevance_score":0.50}]}',
+    ["a"] * 2,
+    "m",
+    True,
+)
+def test_scores_left_as_they_came_are_the_same_answer(
+    body: bytes, candidates: Sequence[object], model: str, return_documents: bool
+) -> None:
+    asked = {**request(candidates, return_documents=return_documents), "model": model}
+    assert_equal_bytes(asked, Reply(200, {}, body), CALL)
+
+
+@given(operations.requests(KIND), some.replies_with(ranking.spelled_bodies()), some.calls_of("rerank"))
+def test_whatever_is_asked_and_said_is_the_same_answer(
+    asked: dict[str, object], reply: Reply, call: Call
+) -> None:
+    assert_equal_bytes(asked, reply, call)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.sampled_from([{"text": "a"}, None]), st.data())
+def test_what_vllm_says_is_read_by_type(scores: list[float], shown: object, data: DataObject) -> None:
+    order = data.draw(st.permutations(range(len(scores))))
+    rows = [{"index": i, "document": shown, "relevance_score": scores[i]} for i in order]
+    reply = {"id": "score-1", "model": "m", "usage": {"prompt_tokens": 5, "total_tokens": 5}, "results": rows}
+    best = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    said = read(some.dumped(reply), len(scores), None)
+    assert said is not None
+    assert wire(said.results) == [{"index": i, "relevance_score": scores[i]} for i in best]
+    assert said.beside == {name: reply[name] for name in ("id", "model", "usage")}
+    assert (said.was_sorted, said.had_documents, said.was_renamed) == (
+        order == best,
+        shown is not None,
+        False,
+    )
 
 
 # -- requests ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 
 from translate import documents
@@ -79,6 +80,19 @@ def test_a_spelled_number_is_the_float_that_it_spells() -> None:
 )
 def test_encode_writes(value: object, data: bytes) -> None:
     assert documents.encode(value) == data
+
+
+class _Row(msgspec.Struct):
+    left: documents.Raw
+    gone: msgspec.UnsetType = msgspec.UNSET
+
+
+def test_what_only_msgspec_writes_is_written_beside_anything() -> None:
+    row = _Row(documents.Raw('{"é": 1.50}'.encode()))
+    assert documents.encode([row]) == '[{"left":{"é": 1.50}}]'.encode()
+    assert documents.encode([row, "\ud83d"]) == b'[{"left":{"\\u00e9":1.50}},"\\ud83d"]'
+    deep = documents.Raw(b"[" * 5_000 + b"]" * 5_000)
+    assert documents.encode([deep, "\ud83d"]) == b'[%b,"\\ud83d"]' % deep
 
 
 def test_encode_names_the_place_that_is_not_json() -> None:
