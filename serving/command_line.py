@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from aiohttp import web
 
+from .allocation import keep_freed_memory
 from .layers import check, comparison, confidential, settings, telemetry, translate, transports
 from .line_writer import LineWriter
 from .observation import Tracing
@@ -96,6 +97,7 @@ def _serve(program: Program, options: argparse.Namespace) -> int:
         return _complain(str(error))
     _set_up_logging()
     _allow_connections()
+    keep_freed_memory()
     source = _counted(config.keys, "key")
     if recordings is not None:
         source = f"replaying {_counted(recordings, 'recording')}"
