@@ -11,6 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, I
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import compress
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -233,33 +234,48 @@ def whole(body: BodyLike) -> bytes:
     return b"".join((body.data, *body.rest)) if body.rest else body.data
 
 
-_OWN: Final = frozenset({"content-type", "accept", "cache-control", "authorization", "accept-encoding"})
+class OwnHeaders(NamedTuple):
+    """What a transport says by itself; ``kept`` tells which of the endpoint's headers stay, when not all do."""
+
+    headers: Mapping[str, str]
+    kept: Sequence[bool] | None
+
+
+@lru_cache(maxsize=256)
+def own_headers(
+    api_key: str, names: tuple[str, ...], content_type: str | None, streaming: bool
+) -> OwnHeaders:
+    """The headers of a request to an endpoint with this key, whose own headers have these names."""
+    own: dict[str, str] = {}
+    if content_type is not None:
+        own["Content-Type"] = content_type
+    if streaming:
+        own["Accept"] = "text/event-stream"
+        own["Cache-Control"] = "no-cache"
+    if api_key:
+        own["Authorization"] = f"Bearer {api_key}"
+    given = [name.lower() for name in names]
+    if "accept-encoding" not in given:
+        own["Accept-Encoding"] = "gzip, deflate"  # what ContentDecoder takes
+    taken = {name.lower() for name in own}
+    kept = [name not in taken for name in given]
+    return OwnHeaders(own, None if all(kept) else kept)
+
+
+def content_type_of(plan: PlanLike) -> str | None:
+    """What a request says that its body is, if it says so."""
+    if plan.body is not None:
+        return plan.body.content_type
+    return "application/json" if plan.method == "GET" else None
 
 
 def request_headers(endpoint: Endpoint, plan: PlanLike, streaming: bool) -> dict[str, str]:
     """The headers of one request: the endpoint's own, then those that win over them."""
-    own: dict[str, str] = {}
-    if plan.body is not None:
-        own["Content-Type"] = plan.body.content_type
-    elif plan.method == "GET":
-        own["Content-Type"] = "application/json"
-    if streaming:
-        own["Accept"] = "text/event-stream"
-        own["Cache-Control"] = "no-cache"
-    if endpoint.api_key:
-        own["Authorization"] = f"Bearer {endpoint.api_key}"
-    given = _lowered(tuple(endpoint.headers))
-    if "accept-encoding" not in given:
-        own["Accept-Encoding"] = "gzip, deflate"  # what ContentDecoder takes
-    if given.isdisjoint(_OWN):
-        return {**endpoint.headers, **own}
-    taken = _lowered(tuple(own))
-    return {name: value for name, value in endpoint.headers.items() if name.lower() not in taken} | own
-
-
-@lru_cache(maxsize=256)
-def _lowered(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(map(str.lower, names))
+    given = endpoint.headers
+    own, kept = own_headers(endpoint.api_key, tuple(given), content_type_of(plan), streaming)
+    if kept is None:
+        return {**given, **own}
+    return {**dict(compress(given.items(), kept)), **own}
 
 
 def reply_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -529,9 +529,9 @@ def test_nothing_prints_what_a_request_holds(run: Run) -> None:
     async def test() -> None:
         async with ConnectionPool() as pool:
             transport = HttptoolsTransport(pool, endpoint(server))
-            request = transport._request(POST, False)
-            async with transport.stream(POST) as stream:
-                told = repr([transport, request, stream.pieces, pool, *pool._open])
+            streaming = transport.stream(POST)
+            async with streaming as stream:
+                told = repr([transport, streaming, stream.pieces, pool, *pool._open])
             assert KEY not in told
             assert "127.0.0.1" not in told
 

@@ -1,12 +1,13 @@
 """A connection without a network: what wakes its reader, and what does not."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any, cast
 
 from transports import Cut, Timeouts
-from transports.http_connection import Connection
+from transports.http_connection import Connection, Origin
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n"
 LARGE = bytes(2 * 1024 * 1024)
@@ -48,7 +49,7 @@ def connected(script: Script) -> Wire:
     wire = Wire()
 
     async def run() -> None:
-        connection = Connection(asyncio.get_running_loop(), lambda _: None)
+        connection = Connection(asyncio.get_running_loop(), Origin(False, "h", 80), lambda _: None)
         connection.connection_made(cast("Any", wire))
         await script(connection, wire)
         connection.connection_lost(None)
@@ -65,7 +66,9 @@ async def turns() -> None:
 
 def asking(connection: Connection, blocks: tuple[bytes, ...] = (b"body",)) -> asyncio.Task[None]:
     return asyncio.create_task(
-        connection.ask(b"POST / HTTP/1.1\r\n\r\n", blocks, False, Timeouts(20, 20, 20), float("inf"))
+        connection.ask(
+            b"POST / HTTP/1.1\r\n\r\n", blocks, sum(map(len, blocks)), False, Timeouts(20, 20, 20), math.inf
+        )
     )
 
 
