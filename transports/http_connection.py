@@ -107,25 +107,20 @@ class Connection(asyncio.Protocol):
         if sent:
             self._allow("first byte", limits.first_byte_s)
         while self.cut is None and (answer.state == "head" or (self._gathers and answer.state == "body")):
-            await self._news()
+            await self._next()
         self._gathers = False
         answer.keeps = answer.keeps and sent
 
-    async def read(self) -> bytes:
-        """The next bytes of the body, as many as came; none at its end, good or bad."""
+    def news(self) -> asyncio.Future[None] | None:
+        """What to wait for until more of the body has come; nothing to wait for when it has, or will not."""
         answer = self.answer
-        body = answer.body
-        if not body:
-            if answer.state != "body" or self.cut is not None:
-                return b""
-            self._allow("idle", self._limits.idle_s)
-            await self._news()
-            while not body and answer.state == "body" and self.cut is None:
-                await self._news()
-        return self.take()
+        if answer.body or answer.state != "body" or self.cut is not None:
+            return None
+        self._allow("idle", self._limits.idle_s)
+        return self._next()
 
     def take(self) -> bytes:
-        """What came of the body and was not read."""
+        """What came of the body; nothing when all of it was taken."""
         body = self.answer.body
         data = body[0] if len(body) == 1 else b"".join(body)
         self._emptied()
@@ -160,7 +155,7 @@ class Connection(asyncio.Protocol):
             for start in range(0, len(whole), _BLOCK):
                 self._allow("sending", self._limits.first_byte_s)
                 while self._blocked and self._is_unanswered():
-                    await self._news()
+                    await self._next()
                 if not self._is_unanswered():
                     return False
                 transport.write(whole[start : start + _BLOCK])
@@ -179,7 +174,7 @@ class Connection(asyncio.Protocol):
             deadline, phase, seconds = self._total_at, "total", self._limits.total_s
         self._deadline, self._phase, self._limit_s = deadline, phase, seconds
 
-    def _news(self) -> asyncio.Future[None]:
+    def _next(self) -> asyncio.Future[None]:
         """Done when something happens, be it what the caller waits for or not."""
         if self._deadline < self._timer_at:
             self._set_timer()
@@ -265,4 +260,5 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._blocked = False
-        self._wake()
+        if self._is_unanswered():
+            self._wake()

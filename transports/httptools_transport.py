@@ -254,39 +254,41 @@ class _Pieces(AsyncIterator[Piece]):
     async def __anext__(self) -> Piece:
         if self._ended:
             raise StopAsyncIteration
-        try:
-            data = await self._next()
-            cut = None if data else self._connection.cut
-        except UndecodableError as error:
-            data, cut = b"", Cut("read", str(error))
-        if not data:
-            self.close()
-            if cut is None:
-                raise StopAsyncIteration
-        return Piece(data, _ms_since(self._started), cut)
+        connection = self._connection
+        if self._decoder is None:
+            while (news := connection.news()) is not None:
+                await news
+            data, cut = connection.take(), connection.cut
+        else:
+            data, cut = await self._decoded(self._decoder)
+        if data:
+            return Piece(data, _ms_since(self._started))
+        self.close()
+        if cut is None:
+            raise StopAsyncIteration
+        return Piece(b"", _ms_since(self._started), cut)
 
     async def whole(self, limit: int) -> tuple[bytes, Cut | None]:
         """All of the body, or its first ``limit`` bytes, and how it broke off."""
         parts: list[bytes] = []
         size, cut = 0, None
         try:
-            while size <= limit and (data := await self._next()):
-                parts.append(data)
-                size += len(data)
-            cut = too_large(limit) if size > limit else self._connection.cut
-        except UndecodableError as error:
-            cut = Cut("read", str(error))
+            async for piece in self:
+                parts.append(piece.data)
+                size, cut = size + len(piece.data), piece.cut
+                if size > limit:
+                    cut = too_large(limit)
+                    break
         finally:
             self.close()
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return body[:limit], cut
+        return b"".join(parts)[:limit], cut
 
     async def finish(self) -> None:
         """Read what is left, if it is little and comes soon, so that the connection can be used again."""
         allowance = DRAIN_BYTES
         try:
             async with asyncio.timeout(DRAIN_S):
-                while allowance > 0 and not self._ended and (wire := await self._connection.read()):
+                while allowance > 0 and not self._ended and (wire := await self._read()):
                     allowance -= len(wire)
         except TimeoutError:
             pass
@@ -299,17 +301,23 @@ class _Pieces(AsyncIterator[Piece]):
             self._ended = True
             self._pool.give_back(self._connection)
 
-    async def _next(self) -> bytes:
-        """The next bytes without their encoding; none at the end, good or bad."""
-        connection, decoder = self._connection, self._decoder
-        if decoder is None:
-            return await connection.read()
-        data = decoder.take()
-        while not data and (wire := await connection.read()):
-            data = decoder.feed(wire)
-        if not data and connection.cut is None:
-            decoder.close()
-        return data
+    async def _read(self) -> bytes:
+        """The next bytes as they came; none at the end, good or bad."""
+        while (news := self._connection.news()) is not None:
+            await news
+        return self._connection.take()
+
+    async def _decoded(self, decoder: ContentDecoder) -> tuple[bytes, Cut | None]:
+        """The next bytes without their encoding; none at the end, and how it came."""
+        try:
+            data = decoder.take()
+            while not data and (wire := await self._read()):
+                data = decoder.feed(wire)
+            if not data and self._connection.cut is None:
+                decoder.close()
+        except UndecodableError as error:
+            return b"", Cut("read", str(error))
+        return data, self._connection.cut
 
 
 @lru_cache(maxsize=256)
