@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import compress
 from types import MappingProxyType
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -25,7 +26,6 @@ from .base import (
     Reply,
     Timeouts,
     Upload,
-    content_type_of,
     own_headers,
     reply_headers,
     upload,
@@ -126,8 +126,9 @@ class AiohttpTransport:
     async def _open(self, plan: PlanLike, streaming: bool) -> aiohttp.ClientResponse | Cut:
         endpoint, body = self._endpoint, plan.body
         limits, given = endpoint.timeouts, endpoint.headers
+        body_type = None if body is None else body.content_type
         form = _form(
-            endpoint.url, plan.path, endpoint.api_key, tuple(given), content_type_of(plan), streaming
+            endpoint.url, endpoint.api_key, tuple(given), plan.method, plan.path, body_type, streaming
         )
         if isinstance(form, Cut):
             return form
@@ -174,11 +175,12 @@ class AiohttpTransport:
             return _no_head(error, limits)
 
 
-class _Form(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class _Form:
     """A request but for the values of the endpoint's headers, which ``names`` are for.
 
     ``kept`` tells which of the values are sent, when not all are, and
-    ``credentials`` which of the headers hold the key.
+    ``credentials`` which of the headers hold the key. Not printed for its sake.
     """
 
     url: URL
@@ -190,18 +192,24 @@ class _Form(NamedTuple):
 
 @lru_cache(maxsize=512)
 def _form(
-    url: str, path: str, api_key: str, names: tuple[str, ...], content_type: str | None, streaming: bool
+    url: str,
+    api_key: str,
+    names: tuple[str, ...],
+    method: str,
+    path: str,
+    body_type: str | None,
+    streaming: bool,
 ) -> _Form | Cut:
     """What requests like this one have in common, or why they cannot be sent."""
     address = Endpoint(url).join(path)
-    own, kept = own_headers(api_key, names, content_type, streaming)
-    given = names if kept is None else tuple(compress(names, kept))
-    if fault := unsendable(address, own):
+    own = own_headers(api_key, names, method, body_type, streaming)
+    given = names if own.kept is None else tuple(compress(names, own.kept))
+    if fault := unsendable(address, own.headers):
         return fault
     if not all(map(is_token, given)):
         return UNSENDABLE_HEADER
-    credentials = [name for name in (*given, *own) if name.lower() == "authorization"]
-    return _Form(URL(address, encoded=True), given, kept, own, credentials)
+    credentials = [name for name in (*given, *own.headers) if name.lower() == "authorization"]
+    return _Form(URL(address, encoded=True), given, own.kept, own.headers, credentials)
 
 
 @lru_cache(maxsize=64)

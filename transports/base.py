@@ -234,8 +234,9 @@ def whole(body: BodyLike) -> bytes:
     return b"".join((body.data, *body.rest)) if body.rest else body.data
 
 
-class OwnHeaders(NamedTuple):
-    """What a transport says by itself; ``kept`` tells which of the endpoint's headers stay, when not all do."""
+@dataclass(frozen=True, slots=True, repr=False)
+class OwnHeaders:
+    """What a transport says by itself. ``kept`` tells which headers of the endpoint stay, when not all do."""
 
     headers: Mapping[str, str]
     kept: Sequence[bool] | None
@@ -243,12 +244,17 @@ class OwnHeaders(NamedTuple):
 
 @lru_cache(maxsize=256)
 def own_headers(
-    api_key: str, names: tuple[str, ...], content_type: str | None, streaming: bool
+    api_key: str, names: tuple[str, ...], method: str, body_type: str | None, streaming: bool
 ) -> OwnHeaders:
-    """The headers of a request to an endpoint with this key, whose own headers have these names."""
+    """For a request to an endpoint with this key, whose headers have these names.
+
+    ``body_type`` is the content type of the request's body, if it has one.
+    """
     own: dict[str, str] = {}
-    if content_type is not None:
-        own["Content-Type"] = content_type
+    if body_type is not None:
+        own["Content-Type"] = body_type
+    elif method == "GET":
+        own["Content-Type"] = "application/json"
     if streaming:
         own["Accept"] = "text/event-stream"
         own["Cache-Control"] = "no-cache"
@@ -262,20 +268,13 @@ def own_headers(
     return OwnHeaders(own, None if all(kept) else kept)
 
 
-def content_type_of(plan: PlanLike) -> str | None:
-    """What a request says that its body is, if it says so."""
-    if plan.body is not None:
-        return plan.body.content_type
-    return "application/json" if plan.method == "GET" else None
-
-
 def request_headers(endpoint: Endpoint, plan: PlanLike, streaming: bool) -> dict[str, str]:
     """The headers of one request: the endpoint's own, then those that win over them."""
-    given = endpoint.headers
-    own, kept = own_headers(endpoint.api_key, tuple(given), content_type_of(plan), streaming)
-    if kept is None:
-        return {**given, **own}
-    return {**dict(compress(given.items(), kept)), **own}
+    given, body = endpoint.headers, plan.body
+    body_type = None if body is None else body.content_type
+    own = own_headers(endpoint.api_key, tuple(given), plan.method, body_type, streaming)
+    kept = given if own.kept is None else dict(compress(given.items(), own.kept))
+    return {**kept, **own.headers}
 
 
 def reply_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
             self._allow("first byte", limits.first_byte_s)
         while self.cut is None and (answer.state == "head" or (self._gathers and answer.state == "body")):
             await self._next()
-        self._gathers = False
+        self._gathers, self._most_waiting = False, _MOST_WAITING
         answer.keeps = answer.keeps and sent
 
     def news(self) -> asyncio.Future[None] | None:
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
     def take(self) -> bytes:
         """What came of the body; nothing when all of it was taken."""
         body = self.answer.body
-        data = body[0] if len(body) == 1 else b"".join(body)
+        data = b"".join(body)  # of one piece, it is that piece
         self._emptied()
         return data
 

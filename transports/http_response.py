@@ -59,7 +59,8 @@ class ResponseParser:
     """The answers of one connection, one after another.
 
     ``status`` and ``headers`` are there once ``state`` is past ``head``.
-    ``body`` gathers what came of the body; it is the caller's to empty.
+    ``body`` gathers what came of the body, one piece at most from each call
+    of ``feed``; it is the caller's to empty.
     ``fault`` says what is wrong with the answer, in words fit for a ``Cut``;
     after it, nothing more is taken in. ``keeps`` tells, when the answer is
     over, that the connection can be used again.
@@ -179,14 +180,17 @@ class ResponseParser:
 
     def _parse(self, data: bytes, of_body: int) -> bool:
         """What came of an answer, ``of_body`` bytes of it behind the head; true if it brought news."""
-        pieces = len(self.body)
+        body = self.body
+        pieces = len(body)
         try:
             self._llhttp.feed_data(data)
         except HttpParserError:
             self.keeps = False
             if self.state != "over":
                 return self._fail(ENDED_EARLY if self.state == "body" else NOT_HTTP)
-        if len(self.body) > pieces or self.state == "over":
+        if (more := len(body) - pieces) or self.state == "over":
+            if more > 1:  # of many small chunks, say, which would take up much more than they hold
+                body[pieces:] = [b"".join(body[pieces:])]
             self._barren = 0
             return True
         self._barren += of_body
@@ -200,6 +204,7 @@ class ResponseParser:
 
     def on_headers_complete(self) -> None:
         headers, status = _fields(self._head), self._llhttp.get_status_code()
+        self._head = b""
         coding = headers.get("transfer-encoding")
         has_end = coding is not None or "content-length" in headers
         self._interim = 100 <= status < 200 and status != _SWITCHING

@@ -8,6 +8,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
 from types import TracebackType
@@ -23,7 +24,6 @@ from .base import (
     Piece,
     PlanLike,
     Reply,
-    content_type_of,
     own_headers,
 )
 from .connection_pool import ConnectionPool
@@ -44,7 +44,9 @@ from .faults import (
 from .http_connection import Connection, Origin
 
 _STALE_S: Final = 1.0  # a server that had closed the connection says so at once
-_DEFAULTS: Final = (("Accept", "*/*"), ("User-Agent", "bifrost-vllm"))
+_NOTHING: Final = "%.0s"
+"""Formats a value that is not sent."""
+
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -104,15 +106,9 @@ class HttptoolsTransport:
         """The connection when the head of the answer is there; with ``gather``, all of it if it can be."""
         endpoint, body = self._endpoint, plan.body
         limits, given = endpoint.timeouts, endpoint.headers
+        body_type = None if body is None else body.content_type
         form = _form(
-            endpoint.url,
-            endpoint.api_key,
-            tuple(given),
-            plan.method,
-            plan.path,
-            content_type_of(plan),
-            body is not None,
-            streaming,
+            endpoint.url, endpoint.api_key, tuple(given), plan.method, plan.path, body_type, streaming
         )
         if isinstance(form, Cut):
             return form
@@ -167,11 +163,12 @@ class HttptoolsTransport:
             return Cut("connect", phrase(error))
 
 
-class _Form(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class _Form:
     """The head of a request, in which the values of the endpoint's headers and the length are left open.
 
-    ``kept`` tells which of the values are sent, when not all are. ``bodiless``
-    says that the answer will have no body.
+    ``kept`` tells which of the values it takes, when not all. ``bodiless`` says
+    that the answer will have no body. It holds the key, and so is not printed.
     """
 
     origin: Origin
@@ -187,31 +184,36 @@ def _form(
     names: tuple[str, ...],
     method: str,
     path: str,
-    content_type: str | None,
-    has_body: bool,
+    body_type: str | None,
     streaming: bool,
 ) -> _Form | Cut:
     """How requests like this one are written, or why they cannot be."""
     address = _address(url)
     if address is None or not path.startswith("/") or not is_printable(path):
         return Cut("connect", INVALID_ADDRESS)
-    own, kept = own_headers(api_key, names, content_type, streaming)
-    if unsendable_headers(own) is not None or not all(map(is_token, names)):
+    own = own_headers(api_key, names, method, body_type, streaming)
+    if unsendable_headers(own.headers) is not None or not all(map(is_token, names)):
         return UNSENDABLE_HEADER
+    given = names if own.kept is None else tuple(compress(names, own.kept))
+    said = {name.lower() for name in (*given, *own.headers)}
+    defaults = {"Accept": "*/*", "User-Agent": "bifrost-vllm", "Host": address.host}
+    fixed = {**own.headers, **{name: value for name, value in defaults.items() if name.lower() not in said}}
     target = (address.prefix + path).partition("#")[0]
-    lines = [f"{method} {target} HTTP/1.1\r\n".replace("%", "%%")]
-    given = list(names if kept is None else compress(names, kept))
-    for name in given:
-        # A value that is not sent takes part in the form all the same, as nothing.
-        lines.append("%.0s" if name.lower() in _FRAMING else name.replace("%", "%%") + ": %s\r\n")
-    said = {name.lower() for name in (*given, *own)}
-    own = {**own, **{name: value for name, value in _DEFAULTS if name.lower() not in said}}
-    if "host" not in said:
-        own["Host"] = address.host
-    lines += [f"{name}: {value}\r\n".replace("%", "%%") for name, value in own.items()]
-    says_length = has_body or method not in {"GET", "HEAD"}
-    lines.append("Content-Length: %d\r\n\r\n" if says_length else "%.0s\r\n")
-    return _Form(address.origin, "".join(lines), kept, method == "HEAD")
+    says_length = body_type is not None or method not in {"GET", "HEAD"}
+    template = "".join(
+        (
+            _literally(f"{method} {target} HTTP/1.1\r\n"),
+            *(_NOTHING if name.lower() in _FRAMING else _literally(name) + ": %s\r\n" for name in given),
+            *(_literally(f"{name}: {value}\r\n") for name, value in fixed.items()),
+            "Content-Length: %d\r\n" if says_length else _NOTHING,
+            "\r\n",
+        )
+    )
+    return _Form(address.origin, template, own.kept, method == "HEAD")
+
+
+def _literally(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 class _Streaming:

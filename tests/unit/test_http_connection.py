@@ -11,6 +11,7 @@ from transports.http_connection import Connection, Origin
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n"
 LARGE = bytes(2 * 1024 * 1024)
+LIMITS = Timeouts(20, 20, 20)
 
 
 class Wire:
@@ -70,11 +71,15 @@ async def read(connection: Connection) -> bytes:
     return connection.take()
 
 
-def asking(connection: Connection, blocks: tuple[bytes, ...] = (b"body",)) -> asyncio.Task[None]:
+def asking(
+    connection: Connection,
+    blocks: tuple[bytes, ...] = (b"body",),
+    gather: int = 0,
+    limits: Timeouts = LIMITS,
+) -> asyncio.Task[None]:
+    size = sum(map(len, blocks))
     return asyncio.create_task(
-        connection.ask(
-            b"POST / HTTP/1.1\r\n\r\n", blocks, sum(map(len, blocks)), False, Timeouts(20, 20, 20), math.inf
-        )
+        connection.ask(b"POST / HTTP/1.1\r\n\r\n", blocks, size, False, limits, math.inf, gather)
     )
 
 
@@ -148,3 +153,73 @@ def test_what_came_is_read_before_the_cut() -> None:
         assert connection.cut == Cut("read", "connection reset")
 
     connected(script)
+
+
+class TestGathering:
+    def test_ends_with_the_answer(self) -> None:
+        async def script(connection: Connection, wire: Wire) -> None:
+            asked = asking(connection, gather=400_000 + len(HEAD))
+            await turns()
+            connection.data_received(HEAD)
+            for _ in range(3):
+                connection.data_received(bytes(100_000))
+                await turns()
+                assert not asked.done()
+            connection.data_received(bytes(100_000))
+            await asked
+            assert (connection.take(), connection.cut, connection.usable) == (bytes(400_000), None, True)
+            assert wire.told == []
+
+        connected(script)
+
+    def test_ends_when_there_is_more_than_was_to_be_gathered(self) -> None:
+        async def script(connection: Connection, wire: Wire) -> None:
+            asked = asking(connection, gather=150_000)
+            await turns()
+            connection.data_received(HEAD + bytes(100_000))
+            await turns()
+            assert not asked.done()
+            connection.data_received(bytes(100_000))
+            await asked
+            assert wire.told == ["pause"]
+            assert await read(connection) == bytes(200_000)
+            connection.data_received(bytes(200_000))
+            assert await read(connection) == bytes(200_000)
+            assert (await read(connection), connection.cut, connection.usable) == (b"", None, True)
+
+        assert connected(script).told == ["pause", "resume"]
+
+    def test_leaves_an_encoded_body_to_who_decodes_it(self) -> None:
+        async def script(connection: Connection, _: Wire) -> None:
+            asked = asking(connection, gather=1_000_000)
+            await turns()
+            connection.data_received(HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+            await asked
+            assert (connection.answer.status, connection.answer.state, connection.cut) == (200, "body", None)
+
+        connected(script)
+
+    def test_ends_with_the_connection(self) -> None:
+        async def script(connection: Connection, _: Wire) -> None:
+            asked = asking(connection, gather=1_000_000)
+            await turns()
+            connection.data_received(HEAD + b"abc")
+            connection.data_received(b"def")
+            connection.connection_lost(None)
+            await asked
+            assert (connection.take(), connection.cut) == (b"abcdef", Cut("read", "the body ended early"))
+
+        connected(script)
+
+    def test_a_silence_in_the_body_has_its_own_limit(self) -> None:
+        """It counts from the last that came, and holds although the limit of the first byte is longer."""
+
+        async def script(connection: Connection, wire: Wire) -> None:
+            asked = asking(connection, gather=1_000_000, limits=Timeouts(20, 20, 0.01))
+            await turns()
+            connection.data_received(HEAD + b"abc")
+            await asked
+            assert connection.cut == Cut("timeout", "idle: no data for 0.01 s", "idle")
+            assert (connection.take(), wire.told) == (b"abc", ["abort"])
+
+        connected(script)
