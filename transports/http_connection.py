@@ -10,7 +10,6 @@ from .faults import NO_ANSWER, broken_body, phrase, timed_out
 from .http_response import ResponseParser
 
 _MOST_WAITING: Final = 128 * 1024  # bytes of a body that nobody has read yet, before reading pauses
-_SMALL: Final = 16 * 1024  # a body that is cheaper to copy than to send beside its head
 _BLOCK: Final = 256 * 1024  # of a large upload
 _TICK_S: Final = 0.001  # the clock of a loop may tick in milliseconds
 
@@ -98,8 +97,6 @@ class Connection(asyncio.Protocol):
         if transport is None or self.lost or transport.is_closing():
             self._break(Cut("read", NO_ANSWER))
             sent = False
-        elif size <= _SMALL:
-            transport.write(b"".join((head, *blocks)))
         elif size <= LARGE_UPLOAD:
             transport.writelines((head, *blocks))
         else:
