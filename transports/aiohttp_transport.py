@@ -288,12 +288,13 @@ class _Pieces(AsyncIterator[Piece]):
 
     async def finish(self) -> None:
         """Read what is left, if it is little and comes soon, so that the connection can be used again."""
+        content, allowance = self._answer.content, DRAIN_BYTES
         # After a break there is nothing left, and aiohttp would raise RuntimeError.
-        allowance = 0 if self._cut else DRAIN_BYTES
-        with suppress(aiohttp.ClientError, HttpProcessingError, OSError):
-            async with asyncio.timeout(DRAIN_S):
-                while allowance > 0 and (wire := await self._answer.content.readany()):
-                    allowance -= len(wire)
+        if not (self._cut or content.is_eof()):
+            with suppress(aiohttp.ClientError, HttpProcessingError, OSError):
+                async with asyncio.timeout(DRAIN_S):
+                    while allowance > 0 and (wire := await content.readany()):
+                        allowance -= len(wire)
         self.close()
 
     def close(self) -> None:

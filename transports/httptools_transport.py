@@ -289,9 +289,10 @@ class _Pieces(AsyncIterator[Piece]):
         """Read what is left, if it is little and comes soon, so that the connection can be used again."""
         allowance = DRAIN_BYTES
         try:
-            async with asyncio.timeout(DRAIN_S):
-                while allowance > 0 and not self._ended and (wire := await self._read()):
-                    allowance -= len(wire)
+            if not self._ended and self._connection.answer.state == "body":
+                async with asyncio.timeout(DRAIN_S):
+                    while allowance > 0 and not self._ended and (wire := await self._read()):
+                        allowance -= len(wire)
         except TimeoutError:
             pass
         finally:
