@@ -26,6 +26,8 @@ class Uplink:
     when a connection is opened for the first attempt.
     """
 
+    __slots__ = ("_fresh", "_transport", "connects", "cut", "headers", "path")
+
     def __init__(
         self, transport: transports.AsyncTransport, fresh: transports.AsyncTransport | None = None
     ) -> None:
@@ -42,7 +44,8 @@ class Uplink:
         return self.cut is not None and self.cut.unreachable
 
     async def send(self, plan: transports.PlanLike) -> transports.Reply:
-        _uplink.set(self)
+        if self._fresh is not None:
+            _uplink.set(self)
         reply = await self._transport.send(plan)
         if self._fresh is not None and self._went_stale(reply):
             reply = await self._fresh.send(plan)
@@ -51,7 +54,8 @@ class Uplink:
 
     @asynccontextmanager
     async def stream(self, plan: transports.PlanLike) -> AsyncIterator[transports.AsyncStream]:
-        _uplink.set(self)
+        if self._fresh is not None:
+            _uplink.set(self)
         async with self._transport.stream(plan) as stream:
             if self._fresh is None or not self._went_stale(stream.head):
                 self._remember(stream.head, plan)

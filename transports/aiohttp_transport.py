@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import compress
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -24,8 +26,8 @@ from .base import (
     Reply,
     Timeouts,
     Upload,
+    own_headers,
     reply_headers,
-    request_headers,
     upload,
 )
 from .decoding import ContentDecoder, UndecodableError
@@ -34,7 +36,10 @@ from .faults import (
     NAME_NOT_FOUND,
     NO_ANSWER,
     NOT_HTTP,
+    UNSENDABLE_HEADER,
+    VALUE,
     broken_body,
+    is_token,
     phrase,
     timed_out,
     too_large,
@@ -43,6 +48,7 @@ from .faults import (
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _LONGEST_LINE: Final = 64 * 1024  # of a header; http.client has the same
+_TICK_S: Final = 0.001  # the clock of a loop may tick in milliseconds
 
 
 class AiohttpTransport:
@@ -90,8 +96,7 @@ class AiohttpTransport:
     ) -> Cut | None:
         """Put what comes into ``body``; how it broke off, if it did."""
         limit = self._endpoint.reply_limit
-        decoder = ContentDecoder(headers.get("content-encoding", ""))
-        pieces = _Pieces(answer, decoder, started, self._endpoint.timeouts.idle_s)
+        pieces = _Pieces(answer, headers, started, self._endpoint.timeouts.idle_s)
         cut = None
         try:
             async for piece in pieces:
@@ -112,23 +117,31 @@ class AiohttpTransport:
             yield AsyncStream(Reply(0, {}, b"", _ms_since(started), answer), _no_pieces())
             return
         headers = _headers(answer)
-        decoder = ContentDecoder(headers.get("content-encoding", ""))
-        pieces = _Pieces(answer, decoder, started, self._endpoint.timeouts.idle_s)
+        pieces = _Pieces(answer, headers, started, self._endpoint.timeouts.idle_s)
         try:
             yield AsyncStream(Reply(answer.status, headers, b"", _ms_since(started)), pieces)
         finally:
             pieces.close()
 
     async def _open(self, plan: PlanLike, streaming: bool) -> aiohttp.ClientResponse | Cut:
-        url, limits = self._endpoint.join(plan.path), self._endpoint.timeouts
-        headers = request_headers(self._endpoint, plan, streaming)
-        if fault := unsendable(url, headers):
-            return fault
-        data = upload(plan.body) if plan.body else None
+        endpoint, body = self._endpoint, plan.body
+        limits, given = endpoint.timeouts, endpoint.headers
+        body_type = None if body is None else body.content_type
+        form = _form(
+            endpoint.url, endpoint.api_key, tuple(given), plan.method, plan.path, body_type, streaming
+        )
+        if isinstance(form, Cut):
+            return form
+        values = tuple(given.values() if form.kept is None else compress(given.values(), form.kept))
+        if not all(map(VALUE.fullmatch, values)):
+            return UNSENDABLE_HEADER
+        headers = dict(zip(form.names, values, strict=True))
+        headers.update(form.own)
+        data = upload(body) if body else None
         if isinstance(data, Upload):
             headers["Content-Length"] = str(len(data))  # or aiohttp would use the chunked coding
         # Set where the request is complete: beside other credentials aiohttp refuses this header.
-        credentials = {k: headers.pop(k) for k in list(headers) if k.lower() == "authorization"}
+        credentials = {k: headers.pop(k) for k in form.credentials}
 
         async def send_once(
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -145,7 +158,7 @@ class AiohttpTransport:
         try:
             return await self._session.request(
                 plan.method,
-                URL(url, encoded=True),
+                form.url,
                 data=data,
                 headers=headers,
                 allow_redirects=False,
@@ -160,6 +173,43 @@ class AiohttpTransport:
             return _no_head(error.__cause__ or error, limits)
         except (aiohttp.ClientError, OSError) as error:
             return _no_head(error, limits)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Form:
+    """A request but for the values of the endpoint's headers, which ``names`` are for.
+
+    ``kept`` tells which of the values are sent, when not all are, and
+    ``credentials`` which of the headers hold the key. Not printed for its sake.
+    """
+
+    url: URL
+    names: Sequence[str]
+    kept: Sequence[bool] | None
+    own: Mapping[str, str]
+    credentials: Sequence[str]
+
+
+@lru_cache(maxsize=512)
+def _form(
+    url: str,
+    api_key: str,
+    names: tuple[str, ...],
+    method: str,
+    path: str,
+    body_type: str | None,
+    streaming: bool,
+) -> _Form | Cut:
+    """What requests like this one have in common, or why they cannot be sent."""
+    address = Endpoint(url).join(path)
+    own = own_headers(api_key, names, method, body_type, streaming)
+    given = names if own.kept is None else tuple(compress(names, own.kept))
+    if fault := unsendable(address, own.headers):
+        return fault
+    if not all(map(is_token, given)):
+        return UNSENDABLE_HEADER
+    credentials = [name for name in (*given, *own.headers) if name.lower() == "authorization"]
+    return _Form(URL(address, encoded=True), given, own.kept, own.headers, credentials)
 
 
 @lru_cache(maxsize=64)
@@ -188,14 +238,27 @@ def _whole(answer: aiohttp.ClientResponse, headers: Mapping[str, str], limit: in
 class _Pieces(AsyncIterator[Piece]):
     """The body of one answer, one piece for each read that brought something."""
 
-    __slots__ = ("_answer", "_cut", "_decoder", "_ended", "_idle_s", "_started", "_unwatch", "_watched")
+    __slots__ = (
+        "_answer", "_cut", "_deadline", "_decoder", "_ended", "_idle_s", "_loop", "_started", "_timer",
+        "_unwatch", "_waits_at", "_watched",
+    )  # fmt: skip
 
     def __init__(
-        self, answer: aiohttp.ClientResponse, decoder: ContentDecoder, started: float, idle_s: float | None
+        self,
+        answer: aiohttp.ClientResponse,
+        headers: Mapping[str, str],
+        started: float,
+        idle_s: float | None,
     ) -> None:
-        self._answer, self._decoder, self._started, self._idle_s = answer, decoder, started, idle_s
+        self._answer, self._started, self._idle_s = answer, started, idle_s
+        encoding = headers.get("content-encoding")
+        self._decoder = ContentDecoder(encoding) if encoding else None
         self._cut: Cut | None = None
         self._ended = False
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._waits_at = -1  # the bytes that had come when the wait for more began
         # There is no connection any more when the whole body came with the headers.
         self._watched = None if answer.connection is None else answer.connection.protocol
         self._unwatch = None if self._watched is None else _watch(self._watched, answer.content)
@@ -203,14 +266,7 @@ class _Pieces(AsyncIterator[Piece]):
     async def __anext__(self) -> Piece:
         if self._ended:
             raise StopAsyncIteration
-        try:
-            data = self._decoder.take()
-            while not data and (wire := await self._read()):
-                data = self._decoder.feed(wire)
-            if not data and not self._cut:
-                self._decoder.close()
-        except UndecodableError as error:
-            data, self._cut = b"", Cut("read", str(error))
+        data = await (self._read() if self._decoder is None else self._decoded(self._decoder))
         if data:
             return Piece(data, _ms_since(self._started))
         self.close()
@@ -218,19 +274,35 @@ class _Pieces(AsyncIterator[Piece]):
             return Piece(b"", _ms_since(self._started), self._cut)
         raise StopAsyncIteration
 
+    async def _decoded(self, decoder: ContentDecoder) -> bytes:
+        """The next bytes without their encoding; none at the end, good or bad."""
+        try:
+            data = decoder.take()
+            while not data and (wire := await self._read()):
+                data = decoder.feed(wire)
+            if not data and not self._cut:
+                decoder.close()
+        except UndecodableError as error:
+            data, self._cut = b"", Cut("read", str(error))
+        return data
+
     async def finish(self) -> None:
         """Read what is left, if it is little and comes soon, so that the connection can be used again."""
+        content, allowance = self._answer.content, DRAIN_BYTES
         # After a break there is nothing left, and aiohttp would raise RuntimeError.
-        allowance = 0 if self._cut else DRAIN_BYTES
-        with suppress(aiohttp.ClientError, HttpProcessingError, OSError):
-            async with asyncio.timeout(DRAIN_S):
-                while allowance > 0 and (wire := await self._answer.content.readany()):
-                    allowance -= len(wire)
+        if not (self._cut or content.is_eof()):
+            with suppress(aiohttp.ClientError, HttpProcessingError, OSError):
+                async with asyncio.timeout(DRAIN_S):
+                    while allowance > 0 and (wire := await content.readany()):
+                        allowance -= len(wire)
         self.close()
 
     def close(self) -> None:
         """Close the connection, unless the body is at its end: then it is back in the pool already."""
         self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._unwatch:
             self._unwatch()
             self._unwatch = None
@@ -241,10 +313,15 @@ class _Pieces(AsyncIterator[Piece]):
         if self._cut:
             return b""
         content = self._answer.content
+        if self._idle_s is not None:
+            self._deadline = self._loop.time() + self._idle_s
+            self._waits_at = content.total_bytes
+            if self._timer is None:
+                self._timer = self._loop.call_at(self._deadline, self._look_at_deadline)
         try:
-            async with asyncio.timeout(self._idle_s):
-                # Never by lines: aiohttp refuses a line that is longer than its buffer.
-                wire = await content.readany()
+            # Never by lines: aiohttp refuses a line that is longer than its buffer.
+            wire = await content.readany()
+            self._waits_at = -1
         except TimeoutError:
             self._cut = timed_out("idle", self._idle_s)
             return b""
@@ -257,6 +334,16 @@ class _Pieces(AsyncIterator[Piece]):
             # aiohttp takes it for a good end.
             self._cut = broken_body(reset)
         return wire
+
+    def _look_at_deadline(self) -> None:
+        """One timer serves all reads: it is not set anew for each, but asks how things are when it fires."""
+        content, self._timer = self._answer.content, None
+        if self._waits_at != content.total_bytes or content.is_eof() or content.exception() is not None:
+            return
+        if self._loop.time() + _TICK_S < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._look_at_deadline)
+        else:
+            content.set_exception(TimeoutError())
 
     def _broken(self, error: Exception) -> Cut:
         if reset := self._reset():

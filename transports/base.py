@@ -11,6 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, I
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import compress
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -233,33 +234,47 @@ def whole(body: BodyLike) -> bytes:
     return b"".join((body.data, *body.rest)) if body.rest else body.data
 
 
-_OWN: Final = frozenset({"content-type", "accept", "cache-control", "authorization", "accept-encoding"})
+@dataclass(frozen=True, slots=True, repr=False)
+class OwnHeaders:
+    """What a transport says by itself. ``kept`` tells which headers of the endpoint stay, when not all do."""
+
+    headers: Mapping[str, str]
+    kept: Sequence[bool] | None
 
 
-def request_headers(endpoint: Endpoint, plan: PlanLike, streaming: bool) -> dict[str, str]:
-    """The headers of one request: the endpoint's own, then those that win over them."""
+@lru_cache(maxsize=256)
+def own_headers(
+    api_key: str, names: tuple[str, ...], method: str, body_type: str | None, streaming: bool
+) -> OwnHeaders:
+    """For a request to an endpoint with this key, whose headers have these names.
+
+    ``body_type`` is the content type of the request's body, if it has one.
+    """
     own: dict[str, str] = {}
-    if plan.body is not None:
-        own["Content-Type"] = plan.body.content_type
-    elif plan.method == "GET":
+    if body_type is not None:
+        own["Content-Type"] = body_type
+    elif method == "GET":
         own["Content-Type"] = "application/json"
     if streaming:
         own["Accept"] = "text/event-stream"
         own["Cache-Control"] = "no-cache"
-    if endpoint.api_key:
-        own["Authorization"] = f"Bearer {endpoint.api_key}"
-    given = _lowered(tuple(endpoint.headers))
+    if api_key:
+        own["Authorization"] = f"Bearer {api_key}"
+    given = [name.lower() for name in names]
     if "accept-encoding" not in given:
         own["Accept-Encoding"] = "gzip, deflate"  # what ContentDecoder takes
-    if given.isdisjoint(_OWN):
-        return {**endpoint.headers, **own}
-    taken = _lowered(tuple(own))
-    return {name: value for name, value in endpoint.headers.items() if name.lower() not in taken} | own
+    taken = {name.lower() for name in own}
+    kept = [name not in taken for name in given]
+    return OwnHeaders(own, None if all(kept) else kept)
 
 
-@lru_cache(maxsize=256)
-def _lowered(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(map(str.lower, names))
+def request_headers(endpoint: Endpoint, plan: PlanLike, streaming: bool) -> dict[str, str]:
+    """The headers of one request: the endpoint's own, then those that win over them."""
+    given, body = endpoint.headers, plan.body
+    body_type = None if body is None else body.content_type
+    own = own_headers(endpoint.api_key, tuple(given), plan.method, body_type, streaming)
+    kept = given if own.kept is None else dict(compress(given.items(), own.kept))
+    return {**kept, **own.headers}
 
 
 def reply_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -7,22 +7,14 @@ from functools import cache
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
-from .http_connection import Connection
+from .http_connection import Connection, Origin
 
 _IDLE_S: Final = 4.0  # uvicorn, and so vLLM, closes idle connections after 5 s
 _SECOND_FAMILY_S: Final = 0.25  # RFC 8305: how long one family of addresses may keep the other waiting
-
-
-class Origin(NamedTuple):
-    """Whom a connection is to: requests to equal origins share connections."""
-
-    tls: bool
-    host: str
-    port: int
 
 
 @cache
@@ -49,6 +41,7 @@ class ConnectionPool:
         self._open: set[Connection] = set()
         self._gone = asyncio.Event()
         self._sweep: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,15 +64,22 @@ class ConnectionPool:
             self._gone.clear()
             await self._gone.wait()
 
+    def now(self) -> float:
+        """The time of the loop to which the pool belongs."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
+
     def take(self, origin: Origin) -> Connection | None:
         """An open connection that nobody uses, if there is one: the latest used."""
         idle = self._idle.get(origin)
-        now = asyncio.get_running_loop().time()
-        while idle:
-            connection = idle.pop()
-            if connection.usable and not self._is_old(connection, now):
-                return connection
-            connection.close()
+        if idle:
+            old = self.now() - self._idle_s
+            while idle:
+                connection = idle.pop()
+                if connection.usable and connection.idle_since > old:
+                    return connection
+                connection.close()
         return None
 
     async def connect(self, origin: Origin) -> Connection:
@@ -93,7 +93,7 @@ class ConnectionPool:
         )
         sock = await start_connection(addresses, happy_eyeballs_delay=_SECOND_FAMILY_S, loop=loop)
         _, connection = await loop.create_connection(
-            lambda: Connection(loop, self._forget),
+            lambda: Connection(loop, origin, self._forget),
             sock=sock,
             ssl=(self._ssl_context or _trusting_the_system()) if tls else None,
             server_hostname=host.rstrip(".") if tls else None,
@@ -105,13 +105,18 @@ class ConnectionPool:
             self._open.add(connection)
         return connection
 
-    def give_back(self, origin: Origin, connection: Connection) -> None:
+    def give_back(self, connection: Connection) -> None:
         """Keep the connection for the next request if it can serve one, else close it."""
         if self.closed or not connection.usable:
             connection.close()
             return
         connection.rest()
-        self._idle.setdefault(origin, []).append(connection)
+        origin = connection.origin
+        idle = self._idle.get(origin)
+        if idle is None:
+            self._idle[origin] = [connection]
+        else:
+            idle.append(connection)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(self._idle_s, self._close_the_old)
 

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from .base import LARGE_UPLOAD, Cut, Phase, Timeouts
 from .faults import NO_ANSWER, broken_body, phrase, timed_out
@@ -14,8 +14,16 @@ _BLOCK: Final = 256 * 1024  # of a large upload
 _TICK_S: Final = 0.001  # the clock of a loop may tick in milliseconds
 
 
+class Origin(NamedTuple):
+    """Whom a connection is to: requests to equal origins share connections."""
+
+    tls: bool
+    host: str
+    port: int
+
+
 class Connection(asyncio.Protocol):
-    """An open connection. ``answer`` is that of the exchange at hand.
+    """An open connection to ``origin``. ``answer`` is that of the exchange at hand.
 
     What breaks an exchange, a limit of time included, is its ``cut`` and
     closes the connection. ``forget`` is called when the connection is gone.
@@ -23,21 +31,26 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_blocked", "_deadline", "_forget", "_limit_s", "_limits", "_loop", "_paused", "_phase", "_timer",
-        "_timer_at", "_total_at", "_transport", "_waiter", "_waiting", "answer", "cut", "idle_since", "lost",
-        "silent",
+        "_blocked", "_deadline", "_forget", "_gathers", "_limit_s", "_limits", "_loop", "_most_waiting",
+        "_paused", "_phase", "_timer", "_timer_at", "_total_at", "_transport", "_waiter", "_waiting",
+        "answer", "cut", "idle_since", "lost", "origin", "silent",
     )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, forget: Callable[["Connection"], object]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, origin: Origin, forget: Callable[["Connection"], object]
+    ) -> None:
         self.answer = ResponseParser()
         self.cut: Cut | None = None
         self.idle_since = 0.0
         self.lost = False
+        self.origin = origin
         self.silent = True
         self._loop = loop
         self._forget = forget
         self._transport: asyncio.Transport | None = None
         self._waiting = 0  # bytes that are to be read
+        self._most_waiting = _MOST_WAITING
+        self._gathers = False  # a body is of interest when it is whole, or larger than ``_most_waiting``
         self._paused = False
         self._blocked = False  # the server takes no more of the request at present
         self._waiter: asyncio.Future[None] | None = None
@@ -55,33 +68,58 @@ class Connection(asyncio.Protocol):
         return free and transport is not None and not transport.is_closing()
 
     async def ask(
-        self, head: bytes, blocks: Sequence[bytes], bodiless: bool, limits: Timeouts, total_at: float
+        self,
+        head: bytes,
+        blocks: Sequence[bytes],
+        size: int,
+        bodiless: bool,
+        limits: Timeouts,
+        total_at: float,
+        gather: int = 0,
     ) -> None:
         """Send a request and wait for the head of the answer, or for the cut.
 
-        ``blocks`` are the body, in order; ``bodiless`` says that the answer
-        will have none. ``total_at`` is the time of the loop at which
-        ``limits.total_s`` runs out. When the answer comes before all of the
-        request is sent, the rest of it is not sent.
+        ``blocks`` are the body, in order, ``size`` its bytes; ``bodiless`` says
+        that the answer will have none. ``total_at`` is the time of the loop at
+        which ``limits.total_s`` runs out. When the answer comes before all of
+        the request is sent, the rest of it is not sent.
+
+        With ``gather``, waits for the body as well, as long as it has no
+        encoding and no more than about so many bytes of it have come.
         """
         self.cut, self.silent = None, True
         self._limits, self._total_at = limits, total_at
+        self._gathers, self._most_waiting = gather > 0, gather or _MOST_WAITING
         answer = self.answer
         answer.expect(bodiless)
-        sent = await self._send(head, blocks)
-        self._allow("first byte", limits.first_byte_s)
-        while self._is_unanswered():
-            await self._wait()
+        sent = True
+        transport = self._transport
+        if transport is None or self.lost or transport.is_closing():
+            self._break(Cut("read", NO_ANSWER))
+            sent = False
+        elif size <= LARGE_UPLOAD:
+            transport.writelines((head, *blocks))
+        else:
+            sent = await self._upload(transport, head, blocks)
+        if sent:
+            self._allow("first byte", limits.first_byte_s)
+        while self.cut is None and (answer.state == "head" or (self._gathers and answer.state == "body")):
+            await self._next()
+        self._gathers, self._most_waiting = False, _MOST_WAITING
         answer.keeps = answer.keeps and sent
 
-    async def read(self) -> bytes:
-        """The next bytes of the body, as many as came; none at its end, good or bad."""
+    def news(self) -> asyncio.Future[None] | None:
+        """What to wait for until more of the body has come; nothing to wait for when it has, or will not."""
+        answer = self.answer
+        if answer.body or answer.state != "body" or self.cut is not None:
+            return None
+        self._allow("idle", self._limits.idle_s)
+        return self._next()
+
+    def take(self) -> bytes:
+        """What came of the body; nothing when all of it was taken."""
         body = self.answer.body
-        if not body:
-            self._allow("idle", self._limits.idle_s)
-            while not body and self.answer.state == "body" and self.cut is None:
-                await self._wait()
-        data = body[0] if len(body) == 1 else b"".join(body)
+        data = b"".join(body)  # of one piece, it is that piece
         self._emptied()
         return data
 
@@ -106,22 +144,15 @@ class Connection(asyncio.Protocol):
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.resume_reading()
 
-    async def _send(self, head: bytes, blocks: Sequence[bytes]) -> bool:
-        """Whether all was sent; not when the answer or the end of the connection came first."""
-        transport = self._transport
-        if transport is None or self.lost or transport.is_closing():
-            self._break(Cut("read", NO_ANSWER))
-            return False
-        if sum(map(len, blocks)) <= LARGE_UPLOAD:
-            transport.writelines((head, *blocks))
-            return True
+    async def _upload(self, transport: asyncio.Transport, head: bytes, blocks: Sequence[bytes]) -> bool:
+        """Send a large request; false when the answer or the end of the connection came first."""
         transport.write(head)
         for block in blocks:
             whole = memoryview(block)
             for start in range(0, len(whole), _BLOCK):
                 self._allow("sending", self._limits.first_byte_s)
                 while self._blocked and self._is_unanswered():
-                    await self._wait()
+                    await self._next()
                 if not self._is_unanswered():
                     return False
                 transport.write(whole[start : start + _BLOCK])
@@ -140,19 +171,19 @@ class Connection(asyncio.Protocol):
             deadline, phase, seconds = self._total_at, "total", self._limits.total_s
         self._deadline, self._phase, self._limit_s = deadline, phase, seconds
 
-    async def _wait(self) -> None:
-        """Until something happens, be it what the caller waits for or not."""
+    def _next(self) -> asyncio.Future[None]:
+        """Done when something happens, be it what the caller waits for or not."""
         if self._deadline < self._timer_at:
             self._set_timer()
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -187,9 +218,19 @@ class Connection(asyncio.Protocol):
             self._break(Cut("read", answer.fault))
         elif news:
             self._waiting += len(data)
-            if self._waiting > _MOST_WAITING and answer.state == "body" and not self._paused:
-                self._paused = True
-                cast("asyncio.Transport", self._transport).pause_reading()
+            if answer.state == "body":
+                if self._waiting > self._most_waiting:
+                    self._gathers = False
+                    if not self._paused:
+                        self._paused = True
+                        cast("asyncio.Transport", self._transport).pause_reading()
+                elif self._gathers:
+                    self._gathers = "content-encoding" not in answer.headers
+                    self._allow("idle", self._limits.idle_s)
+                    if self._deadline < self._timer_at:
+                        self._set_timer()
+                    if self._gathers:
+                        return
             self._wake()
         elif not answer.keeps and answer.state in {"idle", "over"}:
             self.close()
@@ -216,4 +257,5 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._blocked = False
-        self._wake()
+        if self._is_unanswered():
+            self._wake()

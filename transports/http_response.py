@@ -19,7 +19,6 @@ here is what it leaves open:
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final, Literal
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -33,6 +32,8 @@ _MOST_BARREN: Final = 64 * 1024  # bytes in a row within a body that are not of 
 _HEAD_END: Final = b"\r\n\r\n"
 _START: Final = b"HTTP/1."
 _SWITCHING: Final = 101  # the one status below 200 that is the last word
+_STATUS_AT: Final = len(b"HTTP/1.1 ")
+_LAST_WORD: Final = frozenset(b"2345")  # first digits of a status behind which no other head belongs
 
 State = Literal["idle", "head", "body", "over"]
 
@@ -41,23 +42,32 @@ class _UnwantedError(Exception):
     """The parser is to stop: another answer begins, or this one is not acceptable."""
 
 
-@lru_cache(maxsize=1024)
-def _field_name(name: bytes) -> str:
-    return name.decode("latin-1").lower()
+def _fields(head: bytes) -> dict[str, str]:
+    """The headers of a head that llhttp accepted, and so each on a line of its own.
+
+    llhttp would give them one by one, at twice the cost.
+    """
+    headers: dict[str, str] = {}
+    for line in head.decode("latin-1").split("\r\n")[1:-2]:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 class ResponseParser:
     """The answers of one connection, one after another.
 
     ``status`` and ``headers`` are there once ``state`` is past ``head``.
-    ``body`` gathers what came of the body; it is the caller's to empty.
+    ``body`` gathers what came of the body, one piece at most from each call
+    of ``feed``; it is the caller's to empty.
     ``fault`` says what is wrong with the answer, in words fit for a ``Cut``;
     after it, nothing more is taken in. ``keeps`` tells, when the answer is
     over, that the connection can be used again.
     """
 
     __slots__ = (
-        "_barren", "_bodiless", "_head", "_head_size", "_interim", "_llhttp", "_until_close",
+        "_barren", "_begun", "_bodiless", "_head", "_head_size", "_interim", "_llhttp", "_until_close",
         "body", "fault", "headers", "keeps", "state", "status",
     )  # fmt: skip
 
@@ -70,7 +80,8 @@ class ResponseParser:
         self.keeps = True
         self._bodiless = False
         self._until_close = False
-        self._head = bytearray()  # what came of a head that is not whole
+        self._begun = bytearray()  # what came of a head that is not whole
+        self._head = b""  # the one that llhttp is at
         self._head_size = 0  # of all heads of this answer
         self._interim = False  # the last head was not of the answer itself
         self._barren = 0
@@ -91,7 +102,7 @@ class ResponseParser:
         if self.fault:
             return False
         if self.state == "body":
-            return self._take_body(data)
+            return self._parse(data, len(data))
         if self.state == "head":
             return self._take_head(data)
         self.keeps = False
@@ -113,44 +124,53 @@ class ResponseParser:
 
     def _take_head(self, data: bytes) -> bool:
         while data and self.state == "head":
-            searched = 0
-            if self._head:
-                searched = max(len(self._head) - len(_HEAD_END) + 1, 0)
-                self._head += data
-                end = self._head.find(_HEAD_END, searched)
+            begun = self._begun
+            if begun:
+                searched = max(len(begun) - len(_HEAD_END) + 1, 0)
+                begun += data
+                end = begun.find(_HEAD_END, searched)
             else:
                 end = data.find(_HEAD_END)
                 if end < 0:
-                    self._head += data
+                    begun += data
             if end < 0:
                 return not self._may_become_a_head() and self._fail(NOT_HTTP)
-            if self._head:
-                data = bytes(self._head)
-                self._head.clear()
+            if begun:
+                data = bytes(begun)
+                begun.clear()
             end += len(_HEAD_END)
-            if not self._parse_head(data[:end]):
+            self._head = head = data[:end]
+            if not self._is_bounded(head):
+                return self._fail(NOT_HTTP)
+            if head[_STATUS_AT] in _LAST_WORD and not self._bodiless:
+                self._parse(data, len(data) - end)
+                return True
+            if not self._parse_head(head):
                 self.status, self.headers = 0, {}
                 return self._fail(NOT_HTTP)
             data = data[end:]
         if data and self.state == "body":
-            self._take_body(data)
+            self._parse(data, len(data))
         elif data:
             self.keeps = False
         return self.state != "head"
 
     def _may_become_a_head(self) -> bool:
-        size = len(self._head)
-        return self._head_size + size <= _LARGEST_HEAD and self._head[: len(_START)] == _START[:size]
+        size = len(self._begun)
+        return self._head_size + size <= _LARGEST_HEAD and self._begun[: len(_START)] == _START[:size]
+
+    def _is_bounded(self, head: bytes) -> bool:
+        size = len(head)
+        self._head_size += size
+        return (
+            self._head_size <= _LARGEST_HEAD
+            and head.startswith(_START)
+            and head.count(b"\n") <= _MOST_FIELDS + 2  # the status line and the blank one
+            and (size <= _LONGEST_LINE or max(map(len, head.split(b"\n"))) <= _LONGEST_LINE)
+        )
 
     def _parse_head(self, head: bytes) -> bool:
-        self._head_size += len(head)
-        if (
-            self._head_size > _LARGEST_HEAD
-            or not head.startswith(_START)
-            or head.count(b"\n") > _MOST_FIELDS + 2  # the status line and the blank one
-            or (len(head) > _LONGEST_LINE and max(map(len, head.split(b"\n"))) > _LONGEST_LINE)
-        ):
-            return False
+        """A head alone: of an interim answer, say, behind which the next has to be looked at first."""
         self._interim = False
         try:
             self._llhttp.feed_data(head)
@@ -158,18 +178,22 @@ class ResponseParser:
             return self.state == "over"  # of 101, behind which there is no HTTP
         return self._interim or self.state != "head"
 
-    def _take_body(self, data: bytes) -> bool:
-        pieces = len(self.body)
+    def _parse(self, data: bytes, of_body: int) -> bool:
+        """What came of an answer, ``of_body`` bytes of it behind the head; true if it brought news."""
+        body = self.body
+        pieces = len(body)
         try:
             self._llhttp.feed_data(data)
         except HttpParserError:
             self.keeps = False
             if self.state != "over":
-                return self._fail(ENDED_EARLY)
-        if len(self.body) > pieces or self.state == "over":
+                return self._fail(ENDED_EARLY if self.state == "body" else NOT_HTTP)
+        if (more := len(body) - pieces) or self.state == "over":
+            if more > 1:  # of many small chunks, say, which would take up much more than they hold
+                body[pieces:] = [b"".join(body[pieces:])]
             self._barren = 0
             return True
-        self._barren += len(data)
+        self._barren += of_body
         return self._barren > _MOST_BARREN and self._fail(ENDED_EARLY)
 
     # What llhttp calls; an exception stops it.
@@ -178,14 +202,11 @@ class ResponseParser:
         if self.state != "head":
             raise _UnwantedError
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self.state == "head":  # and not a trailer
-            key, text = _field_name(name), value.decode("latin-1").strip()
-            self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
-
     def on_headers_complete(self) -> None:
-        status, coding = self._llhttp.get_status_code(), self.headers.get("transfer-encoding")
-        has_end = coding is not None or "content-length" in self.headers
+        headers, status = _fields(self._head), self._llhttp.get_status_code()
+        self._head = b""
+        coding = headers.get("transfer-encoding")
+        has_end = coding is not None or "content-length" in headers
         self._interim = 100 <= status < 200 and status != _SWITCHING
         if (
             status < 100
@@ -193,10 +214,8 @@ class ResponseParser:
             or (coding is not None and coding.lower() != "chunked")
         ):
             raise _UnwantedError
-        if self._interim:
-            self.headers = {}
-        else:
-            self.status = status
+        if not self._interim:
+            self.status, self.headers = status, headers
             self.keeps = self._llhttp.should_keep_alive() and not self._bodiless and status != _SWITCHING
             self._until_close = not has_end
             self.state = "over" if self._bodiless else "body"

@@ -7,7 +7,8 @@ nothing besides: no proxy, no cookies, no ``.netrc``.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
 from types import TracebackType
@@ -23,9 +24,9 @@ from .base import (
     Piece,
     PlanLike,
     Reply,
-    request_headers,
+    own_headers,
 )
-from .connection_pool import ConnectionPool, Origin
+from .connection_pool import ConnectionPool
 from .decoding import ContentDecoder, UndecodableError
 from .faults import (
     INVALID_ADDRESS,
@@ -38,11 +39,14 @@ from .faults import (
     timed_out,
     too_large,
     unsendable,
+    unsendable_headers,
 )
-from .http_connection import Connection
+from .http_connection import Connection, Origin
 
 _STALE_S: Final = 1.0  # a server that had closed the connection says so at once
-_DEFAULTS: Final = (("Accept", "*/*"), ("User-Agent", "bifrost-vllm"))
+_NOTHING: Final = "%.0s"
+"""Formats a value that is not sent."""
+
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -75,67 +79,72 @@ class HttptoolsTransport:
 
     async def send(self, plan: PlanLike) -> Reply:
         """The whole answer."""
-        started, total_s = time.monotonic(), self._endpoint.timeouts.total_s
-        total_at = math.inf if total_s is None else asyncio.get_running_loop().time() + total_s
-        answer = await self._open(plan, False, total_at)
-        if isinstance(answer, Cut):
-            return Reply(0, {}, b"", _ms_since(started), answer)
-        head = answer.connection.answer
-        status, headers = head.status, head.headers
-        body, cut = await _Pieces(answer, started).whole(self._endpoint.reply_limit)
+        started, pool, endpoint = time.monotonic(), self._pool, self._endpoint
+        limit, total_s = endpoint.reply_limit, endpoint.timeouts.total_s
+        total_at = math.inf if total_s is None else pool.now() + total_s
+        connection = await self._open(plan, False, started, total_at, limit)
+        if isinstance(connection, Cut):
+            return Reply(0, {}, b"", _ms_since(started), connection)
+        answer = connection.answer
+        status, headers = answer.status, answer.headers
+        if answer.state == "over" and "content-encoding" not in headers:
+            body, cut = connection.take(), connection.cut
+            pool.give_back(connection)
+            if len(body) > limit:
+                body, cut = body[:limit], too_large(limit)
+        else:
+            body, cut = await _Pieces(pool, connection, started).whole(limit)
         return Reply(status, headers, body, _ms_since(started), cut)
 
     def stream(self, plan: PlanLike) -> "_Streaming":
         """The answer as it comes. Leaving the context before its end closes the connection."""
-        return _Streaming(lambda: self._open(plan, True, math.inf))
+        return _Streaming(self, plan)
 
-    async def _open(self, plan: PlanLike, streaming: bool, total_at: float) -> "_Exchange | Cut":
-        """The exchange once the head of its answer is there."""
-        request = self._request(plan, streaming)
-        if isinstance(request, Cut):
-            return request
-        connection = self._pool.take(request.origin)
-        if connection is not None:
-            asked_at = time.monotonic()
-            cut = await self._ask(connection, request, total_at)
-            if cut is None:
-                return _Exchange(self._pool, request.origin, connection)
-            stale = cut.kind == "read" and connection.silent and time.monotonic() - asked_at <= _STALE_S
-            if not (stale and self._resend_stale):
-                return cut
-        fresh = await self._connect(request.origin, total_at)
-        if isinstance(fresh, Cut):
-            return fresh
-        cut = await self._ask(fresh, request, total_at)
-        return _Exchange(self._pool, request.origin, fresh) if cut is None else cut
-
-    def _request(self, plan: PlanLike, streaming: bool) -> "_Request | Cut":
-        address = _address(self._endpoint.url)
-        if address is None or not plan.path.startswith("/") or not is_printable(plan.path):
-            return Cut("connect", INVALID_ADDRESS)
-        headers = request_headers(self._endpoint, plan, streaming)
-        values = tuple(headers.values())
-        lines = _lines(tuple(headers))
-        if lines is None or not all(map(VALUE.fullmatch, values)):
+    async def _open(
+        self, plan: PlanLike, streaming: bool, started: float, total_at: float = math.inf, gather: int = 0
+    ) -> Connection | Cut:
+        """The connection when the head of the answer is there; with ``gather``, all of it if it can be."""
+        endpoint, body = self._endpoint, plan.body
+        limits, given = endpoint.timeouts, endpoint.headers
+        body_type = None if body is None else body.content_type
+        form = _form(
+            endpoint.url, endpoint.api_key, tuple(given), plan.method, plan.path, body_type, streaming
+        )
+        if isinstance(form, Cut):
+            return form
+        values = tuple(given.values() if form.kept is None else compress(given.values(), form.kept))
+        if not all(map(VALUE.fullmatch, values)):
             return UNSENDABLE_HEADER
-        return _Request(plan, address, lines.written(values, address.host))
-
-    async def _ask(self, connection: Connection, request: "_Request", total_at: float) -> Cut | None:
-        """Why there is no answer, not even its head."""
-        try:
-            await connection.ask(
-                request.head, request.blocks, request.bodiless, self._endpoint.timeouts, total_at
-            )
-        except BaseException:
+        blocks: Sequence[bytes] = ()
+        size = 0
+        if body is not None:
+            blocks = (body.data, *body.rest)
+            size = sum(map(len, blocks))
+        head = (form.template % (*values, size)).encode("ascii")
+        connection = self._pool.take(form.origin)
+        while True:
+            is_fresh = connection is None
+            if connection is None:
+                connected = await self._connect(form.origin, total_at)
+                if isinstance(connected, Cut):
+                    return connected
+                connection = connected
+            try:
+                await connection.ask(head, blocks, size, form.bodiless, limits, total_at, gather)
+            except BaseException:
+                connection.close()
+                raise
+            cut = connection.cut
+            if connection.answer.status or cut is None:  # what broke off after it shows in the body
+                return connection
             connection.close()
-            raise
-        if connection.answer.status:  # what broke off after it shows when the body is read
-            return None
-        connection.close()
-        return connection.cut
+            stale = cut.kind == "read" and connection.silent and time.monotonic() - started <= _STALE_S
+            if is_fresh or not (stale and self._resend_stale):
+                return cut
+            connection = None
 
     async def _connect(self, origin: Origin, total_at: float) -> Connection | Cut:
-        limits, now = self._endpoint.timeouts, asyncio.get_running_loop().time()
+        limits, now = self._endpoint.timeouts, self._pool.now()
         connect_at = math.inf if limits.connect_s is None else now + limits.connect_s
         limit_at = min(connect_at, total_at)
         timer = asyncio.timeout_at(None if math.isinf(limit_at) else limit_at)
@@ -154,82 +163,77 @@ class HttptoolsTransport:
             return Cut("connect", phrase(error))
 
 
-class _Request:
-    """A request as it goes out. Not a tuple, which would print the key."""
+@dataclass(frozen=True, slots=True, repr=False)
+class _Form:
+    """The head of a request, in which the values of the endpoint's headers and the length are left open.
 
-    __slots__ = ("blocks", "bodiless", "head", "origin")
-
-    def __init__(self, plan: PlanLike, address: _Address, lines: str) -> None:
-        self.origin = address.origin
-        self.bodiless = plan.method == "HEAD"
-        body = plan.body
-        self.blocks: Sequence[bytes] = () if body is None else (body.data, *body.rest)
-        target = address.prefix + plan.path
-        if "#" in target:
-            target = target.partition("#")[0]
-        length = ""
-        if body is not None:
-            size = sum(map(len, self.blocks)) if body.rest else len(body.data)
-            length = f"Content-Length: {size}\r\n"
-        elif plan.method not in {"GET", "HEAD"}:
-            length = "Content-Length: 0\r\n"
-        self.head = f"{plan.method} {target} HTTP/1.1\r\n{lines}{length}\r\n".encode("ascii")
-
-
-class _Lines(NamedTuple):
-    """How the headers of these names are written, apart from their values.
-
-    ``kept`` tells which values are sent at all, when some are not.
+    ``kept`` tells which of the values it takes, when not all. ``bodiless`` says
+    that the answer will have no body. It holds the key, and so is not printed.
     """
 
-    template: str
-    names_host: bool
-    kept: Sequence[bool] | None
-
-    def written(self, values: Sequence[str], host: str) -> str:
-        if self.kept is not None:
-            values = tuple(compress(values, self.kept))
-        lines = self.template % tuple(values)
-        return lines if self.names_host else f"{lines}Host: {host}\r\n"
-
-
-@lru_cache(maxsize=256)
-def _lines(names: tuple[str, ...]) -> _Lines | None:
-    """The lines for headers of these names; ``None`` when one of them is no name."""
-    if not all(map(is_token, names)):
-        return None
-    lowered = [name.lower() for name in names]
-    kept = [name not in _FRAMING for name in lowered]
-    lines = [name.replace("%", "%%") + ": %s\r\n" for name in compress(names, kept)]
-    lines += [f"{name}: {value}\r\n" for name, value in _DEFAULTS if name.lower() not in lowered]
-    return _Lines("".join(lines), "host" in lowered, None if all(kept) else kept)
-
-
-class _Exchange(NamedTuple):
-    """An answer whose head is there, and the way of its connection back into the pool."""
-
-    pool: ConnectionPool
     origin: Origin
-    connection: Connection
+    template: str
+    kept: Sequence[bool] | None
+    bodiless: bool
+
+
+@lru_cache(maxsize=512)
+def _form(
+    url: str,
+    api_key: str,
+    names: tuple[str, ...],
+    method: str,
+    path: str,
+    body_type: str | None,
+    streaming: bool,
+) -> _Form | Cut:
+    """How requests like this one are written, or why they cannot be."""
+    address = _address(url)
+    if address is None or not path.startswith("/") or not is_printable(path):
+        return Cut("connect", INVALID_ADDRESS)
+    own = own_headers(api_key, names, method, body_type, streaming)
+    if unsendable_headers(own.headers) is not None or not all(map(is_token, names)):
+        return UNSENDABLE_HEADER
+    given = names if own.kept is None else tuple(compress(names, own.kept))
+    said = {name.lower() for name in (*given, *own.headers)}
+    defaults = {"Accept": "*/*", "User-Agent": "bifrost-vllm", "Host": address.host}
+    fixed = {**own.headers, **{name: value for name, value in defaults.items() if name.lower() not in said}}
+    target = (address.prefix + path).partition("#")[0]
+    says_length = body_type is not None or method not in {"GET", "HEAD"}
+    template = "".join(
+        (
+            _literally(f"{method} {target} HTTP/1.1\r\n"),
+            *(_NOTHING if name.lower() in _FRAMING else _literally(name) + ": %s\r\n" for name in given),
+            *(_literally(f"{name}: {value}\r\n") for name, value in fixed.items()),
+            "Content-Length: %d\r\n" if says_length else _NOTHING,
+            "\r\n",
+        )
+    )
+    return _Form(address.origin, template, own.kept, method == "HEAD")
+
+
+def _literally(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 class _Streaming:
     """One streamed exchange, as a context."""
 
-    __slots__ = ("_open", "_pieces")
+    __slots__ = ("_pieces", "_plan", "_transport")
 
-    def __init__(self, open_: Callable[[], Awaitable[_Exchange | Cut]]) -> None:
-        self._open = open_
+    def __init__(self, transport: HttptoolsTransport, plan: PlanLike) -> None:
+        self._transport = transport
+        self._plan = plan
         self._pieces: _Pieces | None = None
 
     async def __aenter__(self) -> AsyncStream:
-        started = time.monotonic()
-        answer = await self._open()
-        if isinstance(answer, Cut):
-            return AsyncStream(Reply(0, {}, b"", _ms_since(started), answer), _no_pieces())
-        self._pieces = _Pieces(answer, started)
-        head = answer.connection.answer
-        return AsyncStream(Reply(head.status, head.headers, b"", _ms_since(started)), self._pieces)
+        started, transport = time.monotonic(), self._transport
+        connection = await transport._open(self._plan, True, started)
+        if isinstance(connection, Cut):
+            return AsyncStream(Reply(0, {}, b"", _ms_since(started), connection), _no_pieces())
+        answer = connection.answer
+        self._pieces = _Pieces(transport._pool, connection, started)
+        return AsyncStream(Reply(answer.status, answer.headers, b"", _ms_since(started)), self._pieces)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -241,51 +245,54 @@ class _Streaming:
 class _Pieces(AsyncIterator[Piece]):
     """The body of one answer, one piece for what came since the last one was taken."""
 
-    __slots__ = ("_connection", "_decoder", "_ended", "_origin", "_pool", "_started")
+    __slots__ = ("_connection", "_decoder", "_ended", "_pool", "_started")
 
-    def __init__(self, exchange: _Exchange, started: float) -> None:
-        self._pool, self._origin, self._connection = exchange
+    def __init__(self, pool: ConnectionPool, connection: Connection, started: float) -> None:
+        self._pool, self._connection = pool, connection
         self._started, self._ended = started, False
-        encoding = self._connection.answer.headers.get("content-encoding")
+        encoding = connection.answer.headers.get("content-encoding")
         self._decoder = ContentDecoder(encoding) if encoding else None
 
     async def __anext__(self) -> Piece:
         if self._ended:
             raise StopAsyncIteration
-        try:
-            data = await self._next()
-            cut = None if data else self._connection.cut
-        except UndecodableError as error:
-            data, cut = b"", Cut("read", str(error))
-        if not data:
-            self.close()
-            if cut is None:
-                raise StopAsyncIteration
-        return Piece(data, _ms_since(self._started), cut)
+        connection = self._connection
+        if self._decoder is None:
+            while (news := connection.news()) is not None:
+                await news
+            data, cut = connection.take(), connection.cut
+        else:
+            data, cut = await self._decoded(self._decoder)
+        if data:
+            return Piece(data, _ms_since(self._started))
+        self.close()
+        if cut is None:
+            raise StopAsyncIteration
+        return Piece(b"", _ms_since(self._started), cut)
 
     async def whole(self, limit: int) -> tuple[bytes, Cut | None]:
         """All of the body, or its first ``limit`` bytes, and how it broke off."""
         parts: list[bytes] = []
         size, cut = 0, None
         try:
-            while size <= limit and (data := await self._next()):
-                parts.append(data)
-                size += len(data)
-            cut = too_large(limit) if size > limit else self._connection.cut
-        except UndecodableError as error:
-            cut = Cut("read", str(error))
+            async for piece in self:
+                parts.append(piece.data)
+                size, cut = size + len(piece.data), piece.cut
+                if size > limit:
+                    cut = too_large(limit)
+                    break
         finally:
             self.close()
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return body[:limit], cut
+        return b"".join(parts)[:limit], cut
 
     async def finish(self) -> None:
         """Read what is left, if it is little and comes soon, so that the connection can be used again."""
         allowance = DRAIN_BYTES
         try:
-            async with asyncio.timeout(DRAIN_S):
-                while allowance > 0 and not self._ended and (wire := await self._connection.read()):
-                    allowance -= len(wire)
+            if not self._ended and self._connection.answer.state == "body":
+                async with asyncio.timeout(DRAIN_S):
+                    while allowance > 0 and not self._ended and (wire := await self._read()):
+                        allowance -= len(wire)
         except TimeoutError:
             pass
         finally:
@@ -295,19 +302,25 @@ class _Pieces(AsyncIterator[Piece]):
         """Give the connection back, which closes it when the body is not at its end."""
         if not self._ended:
             self._ended = True
-            self._pool.give_back(self._origin, self._connection)
+            self._pool.give_back(self._connection)
 
-    async def _next(self) -> bytes:
-        """The next bytes without their encoding; none at the end, good or bad."""
-        connection, decoder = self._connection, self._decoder
-        if decoder is None:
-            return await connection.read()
-        data = decoder.take()
-        while not data and (wire := await connection.read()):
-            data = decoder.feed(wire)
-        if not data and connection.cut is None:
-            decoder.close()
-        return data
+    async def _read(self) -> bytes:
+        """The next bytes as they came; none at the end, good or bad."""
+        while (news := self._connection.news()) is not None:
+            await news
+        return self._connection.take()
+
+    async def _decoded(self, decoder: ContentDecoder) -> tuple[bytes, Cut | None]:
+        """The next bytes without their encoding; none at the end, and how it came."""
+        try:
+            data = decoder.take()
+            while not data and (wire := await self._read()):
+                data = decoder.feed(wire)
+            if not data and self._connection.cut is None:
+                decoder.close()
+        except UndecodableError as error:
+            return b"", Cut("read", str(error))
+        return data, self._connection.cut
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,10 @@ def test_a_request_says_what_it_must_and_the_endpoint_the_rest(run: Run) -> None
             await HttptoolsTransport(pool, Endpoint(server.url + "/p?q#f", timeouts=LIMITS)).send(GET)
             await HttptoolsTransport(pool, endpoint(server, headers=theirs)).send(POST)
             await HttptoolsTransport(pool, endpoint(server)).send(Plan("POST", "/v1/x#f", None))
+            escaped = endpoint(server, api_key="", headers={"X-%s": "%d", "Te%": "", "Authorization": "mine"})
+            for value in ("%d", "%%"):
+                escaped = replace(escaped, headers={**escaped.headers, "X-%s": value})
+                await HttptoolsTransport(pool, escaped).send(Plan("POST", "/v1/%d%2F", Body("a/%s", b"{}")))
 
     with Loopback(answering(wire(b""))) as server:
         run(test)
@@ -116,7 +121,7 @@ def test_a_request_says_what_it_must_and_the_endpoint_the_rest(run: Run) -> None
         "user-agent": "bifrost-vllm",
     }
     authorized = {"authorization": f"Bearer {KEY}"}
-    plain, with_theirs, without_body = server.requests
+    plain, with_theirs, without_body, *escaped = server.requests
     assert (plain.target, plain.headers) == (
         "/p?q",
         own | {"accept": "*/*", "host": server.url.removeprefix("http://")},
@@ -131,6 +136,15 @@ def test_a_request_says_what_it_must_and_the_endpoint_the_rest(run: Run) -> None
         | authorized
         | {"accept": "*/*", "host": server.url.removeprefix("http://"), "content-length": "0"},
     )
+    for request, value in zip(escaped, ("%d", "%%"), strict=True):
+        assert (request.target, request.headers) == (
+            "/v1/%d%2F",
+            own
+            | {
+                "accept": "*/*", "host": server.url.removeprefix("http://"), "content-length": "2",
+                "content-type": "a/%s", "x-%s": value, "te%": "", "authorization": "mine",
+            },
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -529,9 +543,9 @@ def test_nothing_prints_what_a_request_holds(run: Run) -> None:
     async def test() -> None:
         async with ConnectionPool() as pool:
             transport = HttptoolsTransport(pool, endpoint(server))
-            request = transport._request(POST, False)
-            async with transport.stream(POST) as stream:
-                told = repr([transport, request, stream.pieces, pool, *pool._open])
+            streaming = transport.stream(POST)
+            async with streaming as stream:
+                told = repr([transport, streaming, stream.pieces, pool, *pool._open])
             assert KEY not in told
             assert "127.0.0.1" not in told
 

@@ -5,10 +5,13 @@ of bytes or text that looks at all of its object (``find``, ``split``, ``lower``
 ...) is as much as that object is long. Comparisons of notes count as calls.
 """
 
+import asyncio
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
+from unittest.mock import Mock
 
 import pytest
 
@@ -27,7 +30,8 @@ from translate import (
 )
 from translate.fold import Fold
 from translate.plan import Call, Note
-from transports.base import Reply
+from transports.base import Reply, Timeouts
+from transports.http_connection import Connection, Origin
 
 REQUEST: Mapping[str, object] = {
     "provider": "vllm",
@@ -590,3 +594,48 @@ def test_twice_the_form_is_at_most_twice_the_work(size: int) -> None:
 
     n = 4 * SIZE if size > 64 else SIZE // 4
     assert read(2 * n) <= ALMOST_TWICE * read(n)
+
+
+def chunks(n: int) -> bytes:
+    return b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * (n // 6)
+
+
+def body_until_the_end(n: int) -> bytes:
+    return b"\r\n" + b"a" * n
+
+
+def body_with_a_length(n: int) -> bytes:
+    return b"Content-Length: %d\r\n\r\n" % (2 * n) + b"a" * n
+
+
+ANSWERS = [chunks, body_until_the_end, body_with_a_length]
+
+
+@pytest.mark.parametrize("size", [1, 64, 4096])
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.__name__)
+def test_twice_the_answer_is_at_most_twice_the_work(answer: Callable[[int], bytes], size: int) -> None:
+    """For a body that is gathered as for one that is read: either is one piece for each read."""
+
+    def received(n: int) -> int:
+        async def run() -> int:
+            connection = Connection(asyncio.get_running_loop(), Origin(False, "h", 80), lambda _: None)
+            connection.connection_made(Mock(is_closing=lambda: False))
+            limits = Timeouts()
+            asked = asyncio.create_task(connection.ask(b"", (), 0, False, limits, math.inf, 10**9))
+            await asyncio.sleep(0)
+
+            def receive() -> None:
+                for piece in in_pieces(b"HTTP/1.1 200 OK\r\n" + answer(n), size):
+                    connection.data_received(piece)
+
+            total = work(receive)
+            await asyncio.sleep(0)
+            assert not asked.done()
+            connection.connection_lost(None)
+            await asked
+            assert len(connection.answer.body) <= n // size + 2
+            return total
+
+        return asyncio.run(run())
+
+    assert received(40_000) <= ALMOST_TWICE * received(20_000)

@@ -1,8 +1,10 @@
 """transports.http_response, for any bytes in any pieces."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
+from httptools import HttpParserError, HttpResponseParser
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
@@ -44,6 +46,43 @@ def test_an_answer_is_whole_or_at_fault_once_the_connection_has_ended(data: byte
     assert outcome.over == (not outcome.fault)
     assert (outcome.status == 0) == (outcome.fault not in {"", "the body ended early"})
     assert outcome.status or not (outcome.headers or outcome.body)
+
+
+class Fields:
+    """What llhttp itself makes of the lines of a head."""
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+        self.seen: dict[str, str] | None = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        self.seen = dict(self.headers)
+        raise EOFError
+
+
+_LINES = st.one_of(
+    st.binary(max_size=12),
+    st.lists(st.sampled_from([*b'aB:- \t\r\n\x00\x7f\x85\xa0\xff,;="(']), max_size=12).map(bytes),
+    st.sampled_from([b"A: b", b"a:\tc ", b"B:", b"b: :", b"Content-Type: text/plain", b"C: a\r\n b"]),
+)
+
+
+@given(st.sampled_from([b"\r\n", b"\r\n", b"\n"]), st.lists(_LINES, max_size=4))
+def test_the_headers_are_those_that_llhttp_sees(end: bytes, lines: Sequence[bytes]) -> None:
+    head = end.join([b"HTTP/1.1 200 OK", *lines, b"", b""])
+    head = head[: head.find(b"\r\n\r\n") + 4] if b"\r\n\r\n" in head else head
+    parser = ResponseParser()
+    parser.expect(bodiless=False)
+    parser.feed(head)
+    fields = Fields()
+    with suppress(HttpParserError):
+        HttpResponseParser(fields).feed_data(head)
+    if parser.status:
+        assert parser.headers == fields.seen
 
 
 _NAMES = st.sampled_from(["X-One", "x-two", "Content-Type", "!#$%&'*+-.^_`|~9z"])

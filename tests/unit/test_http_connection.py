@@ -1,15 +1,17 @@
 """A connection without a network: what wakes its reader, and what does not."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any, cast
 
 from transports import Cut, Timeouts
-from transports.http_connection import Connection
+from transports.http_connection import Connection, Origin
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n"
 LARGE = bytes(2 * 1024 * 1024)
+LIMITS = Timeouts(20, 20, 20)
 
 
 class Wire:
@@ -48,7 +50,7 @@ def connected(script: Script) -> Wire:
     wire = Wire()
 
     async def run() -> None:
-        connection = Connection(asyncio.get_running_loop(), lambda _: None)
+        connection = Connection(asyncio.get_running_loop(), Origin(False, "h", 80), lambda _: None)
         connection.connection_made(cast("Any", wire))
         await script(connection, wire)
         connection.connection_lost(None)
@@ -63,9 +65,21 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def asking(connection: Connection, blocks: tuple[bytes, ...] = (b"body",)) -> asyncio.Task[None]:
+async def read(connection: Connection) -> bytes:
+    while (news := connection.news()) is not None:
+        await news
+    return connection.take()
+
+
+def asking(
+    connection: Connection,
+    blocks: tuple[bytes, ...] = (b"body",),
+    gather: int = 0,
+    limits: Timeouts = LIMITS,
+) -> asyncio.Task[None]:
+    size = sum(map(len, blocks))
     return asyncio.create_task(
-        connection.ask(b"POST / HTTP/1.1\r\n\r\n", blocks, False, Timeouts(20, 20, 20), float("inf"))
+        connection.ask(b"POST / HTTP/1.1\r\n\r\n", blocks, size, False, limits, math.inf, gather)
     )
 
 
@@ -79,7 +93,7 @@ def test_room_for_more_of_the_request_is_no_answer() -> None:
         assert not asked.done()
         connection.data_received(HEAD[20:])
         await asked
-        reading = asyncio.create_task(connection.read())
+        reading = asyncio.create_task(read(connection))
         await turns()
         connection.resume_writing()
         await turns()
@@ -117,11 +131,11 @@ def test_reading_pauses_once_and_goes_on_when_all_is_read() -> None:
         for _ in range(3):
             connection.data_received(bytes(100_000))
         assert wire.told == ["pause"]
-        assert await connection.read() == bytes(300_000)
+        assert await read(connection) == bytes(300_000)
         assert wire.told == ["pause", "resume"]
         connection.data_received(bytes(100_000))
-        assert await connection.read() == bytes(100_000)
-        assert await connection.read() == b""
+        assert await read(connection) == bytes(100_000)
+        assert await read(connection) == b""
         assert (connection.cut, connection.usable) == (None, True)
 
     assert connected(script).told == ["pause", "resume"]
@@ -134,8 +148,78 @@ def test_what_came_is_read_before_the_cut() -> None:
         connection.data_received(HEAD + b"abc")
         connection.connection_lost(ConnectionResetError())
         await asked
-        assert await connection.read() == b"abc"
-        assert await connection.read() == b""
+        assert await read(connection) == b"abc"
+        assert await read(connection) == b""
         assert connection.cut == Cut("read", "connection reset")
 
     connected(script)
+
+
+class TestGathering:
+    def test_ends_with_the_answer(self) -> None:
+        async def script(connection: Connection, wire: Wire) -> None:
+            asked = asking(connection, gather=400_000 + len(HEAD))
+            await turns()
+            connection.data_received(HEAD)
+            for _ in range(3):
+                connection.data_received(bytes(100_000))
+                await turns()
+                assert not asked.done()
+            connection.data_received(bytes(100_000))
+            await asked
+            assert (connection.take(), connection.cut, connection.usable) == (bytes(400_000), None, True)
+            assert wire.told == []
+
+        connected(script)
+
+    def test_ends_when_there_is_more_than_was_to_be_gathered(self) -> None:
+        async def script(connection: Connection, wire: Wire) -> None:
+            asked = asking(connection, gather=150_000)
+            await turns()
+            connection.data_received(HEAD + bytes(100_000))
+            await turns()
+            assert not asked.done()
+            connection.data_received(bytes(100_000))
+            await asked
+            assert wire.told == ["pause"]
+            assert await read(connection) == bytes(200_000)
+            connection.data_received(bytes(200_000))
+            assert await read(connection) == bytes(200_000)
+            assert (await read(connection), connection.cut, connection.usable) == (b"", None, True)
+
+        assert connected(script).told == ["pause", "resume"]
+
+    def test_leaves_an_encoded_body_to_who_decodes_it(self) -> None:
+        async def script(connection: Connection, _: Wire) -> None:
+            asked = asking(connection, gather=1_000_000)
+            await turns()
+            connection.data_received(HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+            await asked
+            assert (connection.answer.status, connection.answer.state, connection.cut) == (200, "body", None)
+
+        connected(script)
+
+    def test_ends_with_the_connection(self) -> None:
+        async def script(connection: Connection, _: Wire) -> None:
+            asked = asking(connection, gather=1_000_000)
+            await turns()
+            connection.data_received(HEAD + b"abc")
+            connection.data_received(b"def")
+            connection.connection_lost(None)
+            await asked
+            assert (connection.take(), connection.cut) == (b"abcdef", Cut("read", "the body ended early"))
+
+        connected(script)
+
+    def test_a_silence_in_the_body_has_its_own_limit(self) -> None:
+        """It counts from the last that came, and holds although the limit of the first byte is longer."""
+
+        async def script(connection: Connection, wire: Wire) -> None:
+            asked = asking(connection, gather=1_000_000, limits=Timeouts(20, 20, 0.01))
+            await turns()
+            connection.data_received(HEAD + b"abc")
+            await asked
+            assert connection.cut == Cut("timeout", "idle: no data for 0.01 s", "idle")
+            assert (connection.take(), wire.told) == (b"abc", ["abort"])
+
+        connected(script)

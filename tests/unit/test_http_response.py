@@ -204,6 +204,15 @@ def test_what_is_not_of_the_body_is_bounded(never_ending: bytes) -> None:
         assert parser.fault == ENDED_EARLY
 
 
+def test_many_chunks_in_one_read_are_one_piece() -> None:
+    parser = ResponseParser()
+    parser.expect(bodiless=False)
+    assert parser.feed(CHUNKED + b"2\r\nab\r\n" * 3)
+    assert parser.feed(b"1\r\nc\r\n")
+    assert parser.feed(b"1\r\nd\r\n" * 4 + b"0\r\n\r\n")
+    assert (parser.body, parser.state) == ([b"ababab", b"c", b"dddd"], "over")
+
+
 @pytest.mark.parametrize(
     ("data", "keeps"),
     [
