@@ -250,10 +250,9 @@ class Gateway:
         Raises ``ConnectionResetError`` when the client left.
         """
         head = visit.head
-        visit.request_id = headers.request_id(head.values.get("x-request-id"), _new_id)
-        seen = visit.seen = Observation(
-            head.method if head.method in _METHODS else "unknown", direct.path, visit.request_id, visit.client
-        )
+        request_id = visit.request_id = head.request_id or _new_id()
+        method = head.method if head.method in _METHODS else "unknown"
+        seen = visit.seen = Observation(method, direct.path, request_id, visit.client)
         seen.headers = head.pairs
         seen.bytes_in = visit.size
         if self.tracing is not None:
@@ -481,7 +480,8 @@ class Gateway:
         body = visit.body if visit.body is not None else _whole_body(visit.request)
         if body is None:
             return None
-        turn.fits(len(body))
+        if not turn.takes():
+            turn.fits(len(body))
         return _flat(body) if len(body) <= limit else _too_large(limit)
 
     async def _asked(self, route: Route, visit: Visit, turn: Turn) -> translate.Document | Failure:

@@ -6,7 +6,7 @@ what differs is said where it differs. Names are lower case everywhere.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Final, NamedTuple
@@ -272,10 +272,10 @@ def to_client(upstream: Mapping[str, str], secret: str = "") -> dict[str, str]:
     }
 
 
-def request_id(given: str | None, new: Callable[[], str]) -> str:
-    """The client's own id, trimmed; a new one when it is blank, too long or not printable ASCII."""
-    trimmed = (given or "").strip()
-    return trimmed if _REQUEST_ID.fullmatch(trimmed) else new()
+def request_id(given: str) -> str:
+    """The client's own id, trimmed; nothing when it is blank, too long or not printable ASCII."""
+    trimmed = given.strip()
+    return trimmed if _REQUEST_ID.fullmatch(trimmed) else ""
 
 
 def flag(value: str | None) -> bool | None:

@@ -21,7 +21,7 @@ class RequestHead:
     ``misframed``, ``unauthorized`` and ``unmet`` are why the request is not let
     in, where it is not. ``verdict`` is for pages of other origins.
     ``raw_request``, ``raw_response`` and ``dry_run`` are what the client wants
-    and may have. ``recurs``: a head with another ``content-length``, else the
+    and may have; ``request_id`` is its own, if it has one. ``recurs``: a head with another ``content-length``, else the
     same, says the same.
     """
 
@@ -33,6 +33,7 @@ class RequestHead:
     unauthorized: ErrorDocument | None
     unmet: str
     let_in: bool
+    request_id: str
     pin: Pin
     session: str
     raw_request: bool
@@ -72,6 +73,7 @@ def read(
         unauthorized=unauthorized,
         unmet=unmet,
         let_in=misframed is None and verdict.status is None and unauthorized is None and not unmet,
+        request_id=headers.request_id(values.get("x-request-id", "")),
         pin=Pin(by_id, by_name) if by_id or by_name else NO_PIN,
         session=values.get("x-bf-session-id", ""),
         raw_request=_wants(

@@ -91,7 +91,8 @@ class Turn:
         return self
 
     def __exit__(self, *_raised: object) -> None:
-        self._forget()
+        if self._held:
+            self._forget()
         if self._taken:
             self._admission.leave()
 
@@ -106,7 +107,8 @@ class Turn:
         """Take a place among those that run, if there is one; raises ``FullError``."""
         if not self._taken and self._admission.enters():
             self._taken = True
-            self._forget()
+            if self._held:
+                self._forget()
         return self._taken
 
     async def take(self) -> None:
