@@ -6,7 +6,7 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#chat-api
 from collections.abc import Sequence
 from typing import Final
 
-from . import choices, documents, errors, messages, parameters
+from . import chat_reply, choices, documents, errors, messages, parameters
 from .chat_stream import ChatInterpreter
 from .chunks import generated
 from .conversation import Once
@@ -84,6 +84,10 @@ ONCE: Final = Once(_built, _planned, _parsed)
 
 
 def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, object] | Failure:
+    if reply.status == 200 and reply.cut is None:
+        known = chat_reply.answer(reply.body, notes)
+        if known is not None:
+            return known
     document = document_of(reply, "choices")
     if isinstance(document, Failure):
         return document

@@ -218,12 +218,12 @@ def usage(value: object, notes: list[Note]) -> dict[str, object] | None:
             out[name] = entry
         elif entry is None:
             continue
-        elif not isinstance(entry, Mapping):
+        elif (counts := documents.as_object(entry)) is None:
             out[name] = _count(entry)
         elif name == "prompt_tokens_details":
-            out[name] = _prompt_details(entry, notes)
+            out[name] = _prompt_details(counts, notes)
         else:
-            out[name] = _counts(entry)
+            out[name] = _counts(counts)
     return out
 
 
@@ -248,11 +248,11 @@ def _prompt_details(source: Document, notes: list[Note]) -> dict[str, object]:
         out["cached_read_tokens"] = read
     if written:
         out["cached_write_tokens"] = written
-    counts = {"cached_tokens": read, "cache_write_tokens": written}
-    for name, count in counts.items():
+    for name, count in (("cached_tokens", read), ("cache_write_tokens", written)):
         if out.get(name, count) != count:
             notes.append(Note(f"usage.prompt_tokens_details.{name}", "dropped", "another count says more"))
-    return out | counts
+        out[name] = count
+    return out
 
 
 def _count(value: object) -> object:

@@ -82,7 +82,7 @@ def decode(data: bytes, strict: bool = False) -> object | Malformed:
     NaN and the infinities become null, or are refused when ``strict``.
     """
     data = data.removeprefix(_BOM)
-    if _MINUS_ZERO.search(data):
+    if b"-" in data and _MINUS_ZERO.search(data):
         return _decode_slowly(data, _STRICT if strict else _LENIENT)
     try:
         value: object = _decode_fast(data)
@@ -108,7 +108,7 @@ def _decode_slowly(data: bytes, decoder: json.JSONDecoder) -> object | Malformed
 def decode_object(data: bytes, strict: bool = False) -> Mapping[str, object] | Malformed:
     """The JSON object that ``data`` holds."""
     value = decode(data, strict)
-    if isinstance(value, dict | Malformed):
+    if isinstance(value, (dict, Malformed)):
         return value
     return Malformed(f"expected an object, got {type_name(value)}")
 
@@ -317,7 +317,7 @@ def as_object(value: object) -> Mapping[str, object] | None:
     """``value`` if it is an object."""
     if isinstance(value, dict):
         return value
-    return value if value is not None and isinstance(value, Mapping) else None
+    return value if type(value) is dict or isinstance(value, Mapping) else None
 
 
 def as_array(value: object) -> Sequence[object] | None:

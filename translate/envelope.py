@@ -31,10 +31,12 @@ def extra_fields(
         "request_type": call.request_type,
         "provider": PROVIDER,
         "routing_info": routing_info(call, model),
-        **model_names(call, model),
-        "latency": latency,
-        "chunk_index": chunk_index,
     }
+    if model:
+        fields["original_model_requested"] = call.original_model or model
+        fields["resolved_model_used"] = model
+    fields["latency"] = latency
+    fields["chunk_index"] = chunk_index
     if notes and (ledger := translation_notes(notes)):
         fields["translation_notes"] = ledger
     return fields

@@ -5,7 +5,9 @@ these.
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from . import documents, errors
 from .envelope import extra_fields, raw_json
@@ -15,9 +17,10 @@ from .types import Document
 
 _INPUT: Final = frozenset({"input"})
 _MEMBERS: Final = frozenset({"provider", "model", "params", "fallbacks"})
+_WITH_INPUT: Final = _MEMBERS | _INPUT
 
 
-class Built(NamedTuple):
+class Built(msgspec.Struct, frozen=True):
     """The body of a request, and what was done to get there."""
 
     body: Mapping[str, object]
@@ -28,11 +31,12 @@ def opened(
     request: Document, notes: list[Note], inputs: frozenset[str] = _INPUT
 ) -> tuple[str, Document] | Failure:
     """The model and the parameters of a request that has these ``inputs``."""
-    if not request.keys() <= _MEMBERS | inputs:
+    known = _WITH_INPUT if inputs is _INPUT else _MEMBERS | inputs
+    if not known.issuperset(request):
         notes.extend(
             Note(name, "dropped", "a request has no such member: parameters belong into params")
             for name in request
-            if name not in _MEMBERS and name not in inputs
+            if name not in known
         )
     model = request_model(request)
     if not model.strip():
@@ -62,7 +66,7 @@ def sent(built: Built | Failure) -> Built:
 
 def ledger(built: Built | Failure) -> list[Note]:
     """The notes on a request, to be continued with those on its reply."""
-    return list(sent(built).notes)
+    return [] if isinstance(built, Failure) else built.notes.copy()
 
 
 def answered(
@@ -85,5 +89,7 @@ def answered(
         return errors.stamp(outcome, call, model, latency=spent_ms, **raw)
     if "extra_fields" in outcome:
         notes.append(Note("extra_fields", "dropped", "the answer has its own"))
-    outcome["extra_fields"] = {**extra_fields(call, model, spent_ms, notes=notes), **raw}
+    fields = extra_fields(call, model, spent_ms, notes=notes)
+    fields.update(raw)
+    outcome["extra_fields"] = fields
     return outcome

@@ -46,7 +46,7 @@ def request_model(request: Document) -> str:
     model = request.get("model")
     if not isinstance(model, str):
         return ""
-    return model if request.get("provider") else split_model(model)[1]
+    return model if request.get("provider") or not model.startswith(_PREFIX) else split_model(model)[1]
 
 
 def taken_apart(flat: Document, inputs: Mapping[str, str]) -> dict[str, object] | Failure:
@@ -59,16 +59,16 @@ def taken_apart(flat: Document, inputs: Mapping[str, str]) -> dict[str, object] 
     if isinstance(named, Failure):
         return named
     request: dict[str, object] = {"provider": named[0], "model": named[1]}
-    params: dict[str, object] = {}
-    for name, value in flat.items():
-        if name in inputs:
-            request[inputs[name]] = value
-        elif name == "fallbacks":
-            request[name] = value
-        elif name == "extra_params":  # in the flat form a name like any other
-            params[name] = {name: value}
-        elif name not in {"model", "stream"}:
-            params[name] = value
+    params = dict(flat)
+    params.pop("model", None)
+    params.pop("stream", None)
+    for name, member in inputs.items():
+        if name in params:
+            request[member] = params.pop(name)
+    if "fallbacks" in params:
+        request["fallbacks"] = params.pop("fallbacks")
+    if "extra_params" in params:  # in the flat form a name like any other
+        params["extra_params"] = {"extra_params": params["extra_params"]}
     if params:
         request["params"] = params
     return request

@@ -31,11 +31,11 @@ def history(messages: object, notes: list[Note]) -> list[object] | Failure:
             return invalid(f"messages must be an array, got {documents.type_name(messages)}", "messages")
         return invalid("messages is required for chat completion", "messages")
     out: list[object] = []
-    for index, item in enumerate(items):
+    for item in items:
         if isinstance(item, dict) and isinstance(item.get("content"), str) and item.get("role") in _UNTOUCHED:
             out.append(item)
             continue
-        place = f"messages[{index}]"
+        place = f"messages[{len(out)}]"
         message = documents.as_object(item)
         if message is None:
             return invalid(f"{place} must be an object, got {documents.type_name(item)}", place)

@@ -59,13 +59,17 @@ _DEEPEST_OVERLAY: Final = 32
 _DEFAULT_BUDGET_BASE: Final = 4096
 
 
-def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]) -> Fields | Failure:
-    """The body fields of a chat request besides ``model`` and ``messages``.
+def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]) -> Document | Failure:
+    """The body fields of a chat request besides ``model`` and ``messages``; ``params`` itself where it will do.
 
     The order is that of ``params``; the fields that streaming needs come last.
     """
-    if _RULED.isdisjoint(params) and not any(map(_unsayable, params.values())):
-        return _streamed(params, dict(params), streaming, notes)
+    if _RULED.isdisjoint(params):
+        for value in params.values():
+            if value is None or (isinstance(value, float) and _unsayable(value)):
+                break
+        else:
+            return _streamed(params, dict(params), streaming, notes) if streaming else params
     given = _spelled(params, call, notes)
     if isinstance(given, Failure):
         return given
