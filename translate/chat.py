@@ -10,6 +10,7 @@ from . import chat_reply, choices, documents, errors, messages, parameters
 from .chat_stream import ChatInterpreter
 from .chunks import generated
 from .conversation import Once
+from .envelope import extra_fields
 from .exchange import Built, answered, ledger, opened, planned, sent
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
@@ -50,8 +51,12 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 def _parsed(
     built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
 ) -> Document | Failure:
+    known = chat_reply.answer(reply.body) if reply.status == 200 and reply.cut is None else None
+    if known is not None and call.verbatim and not call.raw_request and not call.raw_response:
+        fields = extra_fields(call, request_model(request), spent_ms, notes=sent(built).notes)
+        return chat_reply.encoded(known, fields)
     notes = ledger(built)
-    outcome = _read(request, reply, notes)
+    outcome = _read(request, reply, notes) if known is None else chat_reply.document(known)
     return answered(outcome, built, notes, request, reply, spent_ms, call)
 
 
@@ -84,10 +89,6 @@ ONCE: Final = Once(_built, _planned, _parsed)
 
 
 def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, object] | Failure:
-    if reply.status == 200 and reply.cut is None:
-        known = chat_reply.answer(reply.body, notes)
-        if known is not None:
-            return known
     document = document_of(reply, "choices")
     if isinstance(document, Failure):
         return document

@@ -1,200 +1,209 @@
 """The replies that servers give to nearly every chat, read by their types.
 
 What most replies hold is known: texts, counts, and a dozen members that are
-null. Decoded into structs, such a reply needs no look at what else there might
-be, and its answer takes the place that the rules in ``choices`` would give to
-each of its members. A reply that holds anything else, or in which there is
-something to repair or to note, is left to those rules.
+null. They are read into structs whose members stand in the order of an answer
+and which are written without those that are null, so that little is left to
+do. A reply that holds anything else, or in which there is something to repair
+or to note, is left to the rules in ``choices``.
 
-Why the answer is the same: a struct refuses members that it does not name,
-numbers where text should be, and whole numbers that are not spelled as such.
-The order of members decides nothing but where those stand that have no place
-of their own in an answer, of which there is one at most in every object here,
-and the order of the counts in ``usage``, which stays. One that comes twice
-counts as it does in a dictionary. What is left is ``-0``, which a struct takes
-for 0, as do all rules, save for ``created`` and ``stop_reason``.
+Why the answer is the one that these would give: structs refuse members that
+they do not name, other types, and whole numbers that are not spelled as such.
+The order of members decides nothing in an answer but where those stand that
+have no place of their own, of which an object here has one at most; ``usage``,
+whose counts stay in their order, is written again and compared. A member that
+comes twice counts as it does in a dictionary. What is left is ``-0``, which a
+struct takes for 0, as do the rules, save for ``created`` and ``stop_reason``.
 """
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Final, Literal, cast
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from . import choices, documents
-from .plan import Note
-
-_Null = UnsetType | None
+from .types import Document
 
 
-class _Struct(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    pass
+class _Sparse(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """An object that is written without what is null."""
 
 
-class _Function(_Struct):
+class _Function(_Sparse):
     name: str
     arguments: str
 
 
-class _ToolCall(_Struct):
+class _ToolCall(_Sparse, kw_only=True):
+    index: int | None = None
     id: str
-    function: _Function
     type: Literal["function"]
+    function: _Function
 
 
-class _Message(_Struct):
+class _Message(_Sparse):
     role: str
     content: str | None
-    refusal: _Null = UNSET
-    annotations: _Null = UNSET
-    audio: _Null = UNSET
-    function_call: _Null = UNSET
-    tool_calls: list[_ToolCall] | _Null = UNSET
-    reasoning: str | _Null = UNSET
-    reasoning_content: str | _Null = UNSET
+    refusal: None = None
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    reasoning_details: object = None
+    tool_calls: list[_ToolCall] | None = None
 
 
-class _Choice(_Struct):
+class _Choice(_Sparse):
     index: int
     message: _Message
-    finish_reason: str
-    logprobs: _Null = UNSET
-    stop_reason: str | int | _Null = UNSET
-    token_ids: _Null = UNSET
-    routed_experts: _Null = UNSET
+    finish_reason: str | None
+    logprobs: None
+    stop_reason: str | int | None = None
+    token_ids: None = None
+    routed_experts: None = None
 
 
-class _PromptDetails(_Struct):
+class _Exact(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An object that is written just as it was read."""
+
+
+class _PromptDetails(_Exact):
     cached_tokens: int
-    created_cache_tokens: int | _Null = UNSET
-    multimodal_tokens: int | _Null = UNSET
+    created_cache_tokens: int | UnsetType | None = UNSET
+    multimodal_tokens: int | UnsetType | None = UNSET
+    cached_read_tokens: int | UnsetType = UNSET
+    cached_write_tokens: int | UnsetType = UNSET
+    cache_write_tokens: int | UnsetType = UNSET
 
 
-class _CompletionDetails(_Struct):
+class _CompletionDetails(_Exact):
     reasoning_tokens: int
 
 
-class _Usage(_Struct):
+class _Usage(_Exact):
     prompt_tokens: int
     total_tokens: int
     completion_tokens: int
-    prompt_tokens_details: _PromptDetails | _Null = UNSET
-    completion_tokens_details: _CompletionDetails | _Null = UNSET
+    prompt_tokens_details: _PromptDetails | UnsetType | None = UNSET
+    completion_tokens_details: _CompletionDetails | UnsetType | None = UNSET
 
 
-class _Reply(_Struct):
+class Answer(_Sparse, kw_only=True):
+    """An answer, but for its ``extra_fields``."""
+
     id: str
     object: Literal["chat.completion"]
     created: int
     model: str
     choices: list[_Choice]
-    service_tier: str | _Null = UNSET
-    system_fingerprint: str | _Null = UNSET
-    usage: msgspec.Raw | UnsetType = UNSET
-    prompt_logprobs: _Null = UNSET
-    prompt_token_ids: _Null = UNSET
-    prompt_text: _Null = UNSET
-    kv_transfer_params: _Null = UNSET
-    ec_transfer_params: _Null = UNSET
-    metrics: _Null = UNSET
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    usage: Raw
+    prompt_logprobs: None = None
+    prompt_token_ids: None = None
+    prompt_text: None = None
+    kv_transfer_params: None = None
+    ec_transfer_params: None = None
+    metrics: None = None
+    extra_fields: Document | None = None
 
 
-_decode: Final = msgspec.json.Decoder(_Reply).decode
+_decode: Final = msgspec.json.Decoder(Answer).decode
 _decode_usage: Final = msgspec.json.Decoder(_Usage).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def answer(body: bytes, notes: list[Note]) -> dict[str, object] | None:
-    """The answer that ``body`` is, without ``extra_fields``; ``None`` when the rules must say."""
+def answer(body: bytes) -> Answer | None:
+    """The answer that ``body`` is; ``None`` when the rules must say."""
     try:
         said = _decode(body)
+        usage = _usage(bytes(said.usage))
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
-    entries: list[dict[str, object]] = []
-    for each in said.choices:
-        entry = _choice(each)
-        if entry is None:
-            return None
-        entries.append(entry)
-    if not entries or not said.created:
+    if usage is None or not said.created or said.extra_fields is not None:
         return None
-    out: dict[str, object] = {
-        "id": said.id,
-        "object": "chat.completion",
-        "created": said.created,
-        "model": said.model,
-        "choices": entries,
-        "system_fingerprint": said.system_fingerprint or "",
-    }
-    if said.service_tier is not None and said.service_tier is not UNSET:
-        out["service_tier"] = said.service_tier
-    if said.usage is not UNSET:
-        counts = _usage(bytes(said.usage), notes)
-        if counts is not None:
-            out["usage"] = counts
+    for choice in said.choices:
+        if not _is_settled(choice):
+            return None
+    said.usage = cast("Raw", usage)  # what it says in the place of how it said it
+    said.system_fingerprint = said.system_fingerprint or ""
+    return said if said.choices else None
+
+
+def document(said: Answer) -> dict[str, object]:
+    """The answer as a dictionary."""
+    out: dict[str, object] = msgspec.to_builtins(said)
     return out
 
 
-def _choice(said: _Choice) -> dict[str, object] | None:
-    message, reason = said.message, said.finish_reason
-    if not message.role or not reason:
-        return None
-    told: dict[str, object] = {"role": message.role, "content": message.content}
-    if message.reasoning or message.reasoning_content:
+def encoded(said: Answer, extra_fields: Mapping[str, object]) -> Mapping[str, object]:
+    """The answer with these, as JSON; as a dictionary where they are such that this takes longer."""
+    usage = cast("_Usage", said.usage)
+    details = usage.prompt_tokens_details
+    counts: dict[str, object] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+    }
+    if details:
+        counts["prompt_tokens_details"] = {"cached_tokens": details.cached_tokens}
+    said.extra_fields = extra_fields
+    data = documents.encode(said)
+    if isinstance(data, bytes):
+        return documents.Encoded(data, usage=counts)
+    said.extra_fields = None
+    return {**document(said), "extra_fields": extra_fields}
+
+
+def _is_settled(said: _Choice) -> bool:
+    """Whether a choice is what clients get, once its thoughts and calls have all their members."""
+    message = said.message
+    if not message.role or message.reasoning_details is not None or said.stop_reason == 0:
+        return False
+    if message.reasoning is not None or message.reasoning_content is not None:
         first, other = message.reasoning, message.reasoning_content
-        if first and other and first != other:
-            return None
-        told.update(choices.reasoning_fields(str(first or other)))
-    elif message.reasoning == "" or message.reasoning_content == "":
-        return None
+        text = first or other
+        if not text or (other and other != text):
+            return False
+        fields = choices.reasoning_fields(text)
+        message.reasoning = message.reasoning_content = text
+        message.reasoning_details = fields["reasoning_details"]
     if message.tool_calls:
-        if not all(call.id for call in message.tool_calls):
-            return None
-        told["tool_calls"] = [_tool_call(call, index) for index, call in enumerate(message.tool_calls)]
-    elif reason == "tool_calls":
+        for index, call in enumerate(message.tool_calls):
+            if not call.id or call.index not in (None, index):
+                return False
+            call.index = index
+    elif said.finish_reason == "tool_calls":
+        return False
+    else:
+        message.tool_calls = None
+    said.finish_reason = said.finish_reason or None
+    return True
+
+
+def _usage(data: bytes) -> _Usage | None:
+    said = _decode_usage(data)
+    if _encode(said) != data:
         return None
-    entry = {"index": said.index, "message": told, "finish_reason": reason, "logprobs": None}
-    if said.stop_reason is not None and said.stop_reason is not UNSET:
-        if said.stop_reason == 0:
+    details = said.prompt_tokens_details
+    if details:
+        if (
+            details.cached_read_tokens is not UNSET
+            or details.cached_write_tokens is not UNSET
+            or details.cache_write_tokens is not UNSET
+        ):
             return None
-        entry["stop_reason"] = said.stop_reason
-    return entry
-
-
-def _tool_call(said: _ToolCall, index: int) -> dict[str, object]:
-    function = said.function
-    return {
-        "index": index,
-        "id": said.id,
-        "type": "function",
-        "function": {"name": function.name, "arguments": function.arguments},
-    }
-
-
-def _usage(data: bytes, notes: list[Note]) -> dict[str, object] | None:
-    try:
-        said = _decode_usage(data)
-        if _encode(said) != data:
-            return choices.usage(documents.decode(data), notes)
-    except (msgspec.MsgspecError, ValueError):
-        return choices.usage(documents.decode(data), notes)
-    out: dict[str, object] = {
-        "prompt_tokens": said.prompt_tokens,
-        "total_tokens": said.total_tokens,
-        "completion_tokens": said.completion_tokens,
-    }
-    if details := said.prompt_tokens_details:
-        read, written = details.cached_tokens, details.created_cache_tokens
-        counts: dict[str, object] = {"cached_tokens": read}
-        if written is not None and written is not UNSET:
-            counts["created_cache_tokens"] = written
-        if details.multimodal_tokens is not None and details.multimodal_tokens is not UNSET:
-            counts["multimodal_tokens"] = details.multimodal_tokens
-        if read:
-            counts["cached_read_tokens"] = read
-        if written:
-            counts["cached_write_tokens"] = written
-        counts["cache_write_tokens"] = written or 0
-        out["prompt_tokens_details"] = counts
-    if spent := said.completion_tokens_details:
-        out["completion_tokens_details"] = {"reasoning_tokens": spent.reasoning_tokens}
-    return out
+        if details.cached_tokens:
+            details.cached_read_tokens = details.cached_tokens
+        if details.created_cache_tokens:
+            details.cached_write_tokens = details.created_cache_tokens
+        details.cache_write_tokens = details.created_cache_tokens or 0
+        if details.created_cache_tokens is None:
+            details.created_cache_tokens = UNSET
+        if details.multimodal_tokens is None:
+            details.multimodal_tokens = UNSET
+    else:
+        said.prompt_tokens_details = UNSET
+    if not said.completion_tokens_details:
+        said.completion_tokens_details = UNSET
+    return said

@@ -81,19 +81,18 @@ def decode(data: bytes, strict: bool = False) -> object | Malformed:
 
     NaN and the infinities become null, or are refused when ``strict``.
     """
-    data = data.removeprefix(_BOM)
-    if b"-" in data and _MINUS_ZERO.search(data):
-        return _decode_slowly(data, _STRICT if strict else _LENIENT)
     try:
         value: object = _decode_fast(data)
     except RecursionError:
         return Malformed("nested too deeply")
     except (msgspec.MsgspecError, ValueError):  # up to 0.20 the first is not one of the second
-        return _decode_slowly(data, _STRICT if strict else _LENIENT)
-    return value
+        return _decode_slowly(data, strict)
+    return value if _MINUS_ZERO.search(data) is None else _decode_slowly(data, strict)
 
 
-def _decode_slowly(data: bytes, decoder: json.JSONDecoder) -> object | Malformed:
+def _decode_slowly(data: bytes, strict: bool) -> object | Malformed:
+    data = data.removeprefix(_BOM)
+    decoder = _STRICT if strict else _LENIENT
     try:
         value: object = decoder.decode(data.decode())
     except UnicodeDecodeError as error:
@@ -108,7 +107,7 @@ def _decode_slowly(data: bytes, decoder: json.JSONDecoder) -> object | Malformed
 def decode_object(data: bytes, strict: bool = False) -> Mapping[str, object] | Malformed:
     """The JSON object that ``data`` holds."""
     value = decode(data, strict)
-    if isinstance(value, (dict, Malformed)):
+    if type(value) is dict or isinstance(value, Malformed):
         return value
     return Malformed(f"expected an object, got {type_name(value)}")
 
@@ -160,15 +159,24 @@ class Encoded(Mapping[str, object]):
     """An object that is there as JSON; ``encode`` gives ``data`` back, readers have it decoded.
 
     ``like`` is one and the same object for all that differ in nothing but
-    numbers and ``words``, a text in JSON.
+    numbers and ``words``, a text in JSON. ``usage`` is what is in the member of
+    that name, as far as tokens of prompt and completion and those found in a
+    cache are concerned; ``None`` where only reading tells.
     """
 
-    __slots__ = ("_members", "data", "like", "words")
+    __slots__ = ("_members", "data", "like", "usage", "words")
 
-    def __init__(self, data: bytes, like: object = None, words: bytes = b"") -> None:
+    def __init__(
+        self,
+        data: bytes,
+        like: object = None,
+        words: bytes = b"",
+        usage: Mapping[str, object] | None = None,
+    ) -> None:
         self.data = data
         self.like = like
         self.words = words
+        self.usage = usage
         self._members: Mapping[str, object] | None = None
 
     def _decoded(self) -> Mapping[str, object]:

@@ -12,8 +12,9 @@ PROVIDER: Final = "vllm"
 
 def routing_info(call: Call, model: str) -> Mapping[str, object]:
     """Who answers: provider and model, then what the caller's routing adds."""
-    named = {"model": model} if model else {}
-    return {"provider": PROVIDER, **named, **call.routing_info}
+    if not model:
+        return {"provider": PROVIDER, **call.routing_info}
+    return {"provider": PROVIDER, "model": model, **call.routing_info}
 
 
 def model_names(call: Call, model: str) -> dict[str, str]:

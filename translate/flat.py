@@ -34,8 +34,8 @@ def named_model(flat: Document) -> tuple[str, str] | Failure:
     model = flat.get("model")
     if model is not None and not isinstance(model, str):
         return invalid("model must be text", "model")
-    provider, name = split_model(model or "")
-    return (provider, name) if name.strip() else invalid("model is required", "model")
+    named = split_model(model or "")
+    return named if named[1].strip() else invalid("model is required", "model")
 
 
 def request_model(request: Document) -> str:
@@ -62,9 +62,9 @@ def taken_apart(flat: Document, inputs: Mapping[str, str]) -> dict[str, object] 
     params = dict(flat)
     params.pop("model", None)
     params.pop("stream", None)
-    for name, member in inputs.items():
+    for name in inputs:
         if name in params:
-            request[member] = params.pop(name)
+            request[inputs[name]] = params.pop(name)
     if "fallbacks" in params:
         request["fallbacks"] = params.pop("fallbacks")
     if "extra_params" in params:  # in the flat form a name like any other

@@ -60,16 +60,12 @@ _DEFAULT_BUDGET_BASE: Final = 4096
 
 
 def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]) -> Document | Failure:
-    """The body fields of a chat request besides ``model`` and ``messages``; ``params`` itself where it will do.
+    """The body fields of a chat request besides ``model`` and ``messages``; ``params`` where they will do.
 
     The order is that of ``params``; the fields that streaming needs come last.
     """
-    if _RULED.isdisjoint(params):
-        for value in params.values():
-            if value is None or (isinstance(value, float) and _unsayable(value)):
-                break
-        else:
-            return _streamed(params, dict(params), streaming, notes) if streaming else params
+    if _RULED.isdisjoint(params) and _all_sayable(params):
+        return _streamed(params, dict(params), streaming, notes) if streaming else params
     given = _spelled(params, call, notes)
     if isinstance(given, Failure):
         return given
@@ -164,6 +160,13 @@ def _unsayable(value: object) -> str:
     if not isinstance(value, float):
         return ""
     return "not a finite number, for which JSON has no spelling" if documents.is_non_finite(value) else ""
+
+
+def _all_sayable(params: Document) -> bool:
+    for value in params.values():
+        if value is None or (isinstance(value, float) and _unsayable(value)):
+            return False
+    return True
 
 
 def _flatten(body: object, given: Fields, notes: list[Note]) -> Failure | None:
