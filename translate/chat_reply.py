@@ -139,18 +139,13 @@ def document(said: Answer) -> dict[str, object]:
 
 def encoded(said: Answer, extra_fields: Mapping[str, object]) -> Mapping[str, object]:
     """The answer with these, as JSON; as a dictionary where they are such that this takes longer."""
-    usage = cast("_Usage", said.usage)
-    details = usage.prompt_tokens_details
-    counts: dict[str, object] = {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-    }
-    if details:
-        counts["prompt_tokens_details"] = {"cached_tokens": details.cached_tokens}
     said.extra_fields = extra_fields
     data = documents.encode(said)
     if isinstance(data, bytes):
-        return documents.Encoded(data, usage=counts)
+        usage = cast("_Usage", said.usage)
+        details = usage.prompt_tokens_details
+        cached = details.cached_tokens if details else None
+        return documents.Encoded(data, tokens=(usage.prompt_tokens, usage.completion_tokens, cached))
     said.extra_fields = None
     return {**document(said), "extra_fields": extra_fields}
 

@@ -182,24 +182,24 @@ class Encoded(Mapping[str, object]):
     """An object that is there as JSON; ``encode`` gives ``data`` back, readers have it decoded.
 
     ``like`` is one and the same object for all that differ in nothing but
-    numbers and ``words``, a text in JSON. ``usage`` is what is in the member of
-    that name, as far as tokens of prompt and completion and those found in a
-    cache are concerned; ``None`` where only reading tells.
+    numbers and ``words``, a text in JSON. ``tokens`` are the counts in ``usage``,
+    where they are known without decoding: those of the prompt, those of the
+    completion, and those of the prompt that were found in a cache, if it says so.
     """
 
-    __slots__ = ("_members", "data", "like", "usage", "words")
+    __slots__ = ("_members", "data", "like", "tokens", "words")
 
     def __init__(
         self,
         data: bytes,
         like: object = None,
         words: bytes = b"",
-        usage: Mapping[str, object] | None = None,
+        tokens: tuple[int, int, int | None] | None = None,
     ) -> None:
         self.data = data
         self.like = like
         self.words = words
-        self.usage = usage
+        self.tokens = tokens
         self._members: Mapping[str, object] | None = None
 
     def _decoded(self) -> Mapping[str, object]:
