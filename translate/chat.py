@@ -51,12 +51,13 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 def _parsed(
     built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
 ) -> Document | Failure:
-    known = chat_reply.answer(reply.body) if reply.status == 200 and reply.cut is None else None
-    if known is not None and call.verbatim and not call.raw_request and not call.raw_response:
-        fields = extra_fields(call, request_model(request), spent_ms, notes=sent(built).notes)
-        return chat_reply.encoded(known, fields)
+    if call.verbatim and not call.raw_request and not call.raw_response:
+        known = chat_reply.answer(reply.body) if reply.status == 200 and reply.cut is None else None
+        if known is not None:
+            fields = extra_fields(call, request_model(request), spent_ms, notes=sent(built).notes)
+            return chat_reply.encoded(known, fields)
     notes = ledger(built)
-    outcome = _read(request, reply, notes) if known is None else chat_reply.document(known)
+    outcome = _read(request, reply, notes)
     return answered(outcome, built, notes, request, reply, spent_ms, call)
 
 

@@ -3,8 +3,9 @@
 What most replies hold is known: texts, counts, and a dozen members that are
 null. They are read into structs whose members stand in the order of an answer
 and which are written without those that are null, so that little is left to
-do. A reply that holds anything else, or in which there is something to repair
-or to note, is left to the rules in ``choices``.
+do for a caller who only encodes what comes out. A reply that holds anything
+else, or in which there is something to repair or to note, is left to the rules
+in ``choices``.
 
 Why the answer is the one that these would give: structs refuse members that
 they do not name, other types, and whole numbers that are not spelled as such.
@@ -131,12 +132,6 @@ def answer(body: bytes) -> Answer | None:
     return said if said.choices else None
 
 
-def document(said: Answer) -> dict[str, object]:
-    """The answer as a dictionary."""
-    out: dict[str, object] = msgspec.to_builtins(said)
-    return out
-
-
 def encoded(said: Answer, extra_fields: Mapping[str, object]) -> Mapping[str, object]:
     """The answer with these, as JSON; as a dictionary where they are such that this takes longer."""
     said.extra_fields = extra_fields
@@ -147,7 +142,7 @@ def encoded(said: Answer, extra_fields: Mapping[str, object]) -> Mapping[str, ob
         cached = details.cached_tokens if details else None
         return documents.Encoded(data, tokens=(usage.prompt_tokens, usage.completion_tokens, cached))
     said.extra_fields = None
-    return {**document(said), "extra_fields": extra_fields}
+    return {**msgspec.to_builtins(said), "extra_fields": extra_fields}
 
 
 def _is_settled(said: _Choice) -> bool:
