@@ -44,7 +44,8 @@ def opened(
     if not model.strip():
         return errors.invalid("model is required", "model")
     params = request.get("params")
-    params = {} if params is None else documents.as_object(params)
+    if type(params) is not dict:
+        params = {} if params is None else documents.as_object(params)
     if params is None:
         return errors.invalid("params must be an object", "params")
     return model, params

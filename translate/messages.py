@@ -23,7 +23,7 @@ _SIGNATURE: Final = "_ts_"
 
 def history(messages: object, notes: list[Note]) -> list[object] | Failure:
     """``messages`` as the server reads them; fails on what is not a message."""
-    items = documents.as_array(messages)
+    items = messages if type(messages) is list else documents.as_array(messages)
     if not items:
         if items is None and messages is not None:
             return invalid(f"messages must be an array, got {documents.type_name(messages)}", "messages")
