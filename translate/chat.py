@@ -6,10 +6,11 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#chat-api
 from collections.abc import Sequence
 from typing import Final
 
-from . import choices, documents, errors, messages, parameters
+from . import chat_reply, choices, documents, errors, messages, parameters
 from .chat_stream import ChatInterpreter
 from .chunks import generated
 from .conversation import Once
+from .envelope import extra_fields
 from .exchange import Built, answered, ledger, opened, planned, sent
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
@@ -50,6 +51,11 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 def _parsed(
     built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
 ) -> Document | Failure:
+    if call.verbatim and not call.raw_request and not call.raw_response:
+        known = chat_reply.answer(reply.body) if reply.status == 200 and reply.cut is None else None
+        if known is not None:
+            fields = extra_fields(call, request_model(request), spent_ms, notes=sent(built).notes)
+            return chat_reply.encoded(known, fields)
     notes = ledger(built)
     outcome = _read(request, reply, notes)
     return answered(outcome, built, notes, request, reply, spent_ms, call)

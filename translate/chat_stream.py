@@ -40,11 +40,6 @@ class _Choice:
         self.others: dict[str, object] = {}  # the same for fields that we do not know
         self.with_finish: dict[str, object] = {}  # what the server said beside the finish reason
 
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether nothing waits for the next chunk, and there may be one."""
-        return self.finish_reason is self.logprobs is None and not self.others
-
 
 class ChatInterpreter:
     """The frames of one streamed chat, in order; ``chunks`` makes what clients get."""
@@ -76,8 +71,10 @@ class ChatInterpreter:
 
     def repeat(self, payload: bytes, at_ms: int) -> Chunk | None:
         repetition, choice = self._repetition, self._repeated
-        if repetition is None or choice is None or self._finishing or not choice.is_at_rest:
+        if repetition is None or choice is None or self._finishing:
             return None
+        if choice.others or choice.finish_reason is not None or choice.logprobs is not None:
+            return None  # something waits for the next chunk, or there may be none
         words = repetition.words(payload)
         if words is None:
             return None

@@ -216,43 +216,42 @@ def usage(value: object, notes: list[Note]) -> dict[str, object] | None:
     for name, entry in source.items():
         if type(entry) is int:
             out[name] = entry
-        elif entry is None:
-            continue
-        elif not isinstance(entry, Mapping):
+        elif (counts := documents.as_object(entry)) is not None:
+            out[name] = _prompt_details(counts, notes) if name == "prompt_tokens_details" else _counts(counts)
+        elif entry is not None:
             out[name] = _count(entry)
-        elif name == "prompt_tokens_details":
-            out[name] = _prompt_details(entry, notes)
-        else:
-            out[name] = _counts(entry)
     return out
 
 
 def _counts(source: Document) -> dict[str, object]:
-    return {
-        name: count if type(count) is int else _count(count)
-        for name, count in source.items()
-        if count is not None
-    }
+    out: dict[str, object] = {}
+    for name, count in source.items():
+        if type(count) is int:
+            out[name] = count
+        elif count is not None:
+            out[name] = _count(count)
+    return out
 
 
 def _prompt_details(source: Document, notes: list[Note]) -> dict[str, object]:
     out = _counts(source)
-    read = out.get("cached_read_tokens") or out.get("cached_tokens") or 0
+    said = out.get
+    read = said("cached_read_tokens") or said("cached_tokens") or 0
     written = (
-        out.get("cached_write_tokens")
-        or out.get("cache_write_tokens")
-        or out.get("created_cache_tokens")  # vLLM's
+        said("cached_write_tokens")
+        or said("cache_write_tokens")
+        or said("created_cache_tokens")  # vLLM's
         or 0
     )
     if read:
         out["cached_read_tokens"] = read
     if written:
         out["cached_write_tokens"] = written
-    counts = {"cached_tokens": read, "cache_write_tokens": written}
-    for name, count in counts.items():
-        if out.get(name, count) != count:
+    for name, count in (("cached_tokens", read), ("cache_write_tokens", written)):
+        if out.setdefault(name, count) != count:
             notes.append(Note(f"usage.prompt_tokens_details.{name}", "dropped", "another count says more"))
-    return out | counts
+            out[name] = count
+    return out
 
 
 def _count(value: object) -> object:

@@ -102,7 +102,7 @@ def converse(
         return plan
     reply = yield plan
     spent_ms = reply.elapsed_ms
-    second = operation.follow_up(plan, reply, call)
+    second = None if operation.follow_up is never else operation.follow_up(plan, reply, call)
     if second is not None:
         later = yield second
         spent_ms += later.elapsed_ms

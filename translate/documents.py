@@ -23,6 +23,8 @@ import msgspec
 _BOM: Final = b"\xef\xbb\xbf"
 # The one integer that int forgets. What is searched for stands first: that is ten times as fast.
 _MINUS_ZERO: Final = re.compile(rb"-0(?![0-9.eE])(?<![^\s:,\[]-0)")
+_LONG: Final = 32_768  # bytes of a document
+_LOOKS: Final = 64
 _LONGEST_INTEGER: Final = 4000  # digits; Python refuses to print more than 4,300
 _DEEPEST: Final = 10_000  # containers; deeper than anything that decode gives
 
@@ -81,19 +83,39 @@ def decode(data: bytes, strict: bool = False) -> object | Malformed:
 
     NaN and the infinities become null, or are refused when ``strict``.
     """
-    data = data.removeprefix(_BOM)
-    if _MINUS_ZERO.search(data):
-        return _decode_slowly(data, _STRICT if strict else _LENIENT)
     try:
         value: object = _decode_fast(data)
     except RecursionError:
         return Malformed("nested too deeply")
     except (msgspec.MsgspecError, ValueError):  # up to 0.20 the first is not one of the second
-        return _decode_slowly(data, _STRICT if strict else _LENIENT)
-    return value
+        return _decode_slowly(data, strict)
+    if (len(data) > _LONG and _shows_no_zero(value)) or _MINUS_ZERO.search(data) is None:
+        return value
+    return _decode_slowly(data, strict)
 
 
-def _decode_slowly(data: bytes, decoder: json.JSONDecoder) -> object | Malformed:
+def _shows_no_zero(value: object) -> bool:
+    """Whether a few looks tell that there is no 0 in ``value``, and so no -0 either.
+
+    They take less time than a search where nearly all of a document is one long text.
+    """
+    waiting = [value]
+    for _ in range(_LOOKS):
+        if not waiting:
+            return True
+        item = waiting.pop()
+        if isinstance(item, (dict, list)):
+            if len(item) > _LOOKS:
+                return False
+            waiting.extend(item.values() if isinstance(item, dict) else item)
+        elif type(item) is int and item == 0:
+            return False
+    return False
+
+
+def _decode_slowly(data: bytes, strict: bool) -> object | Malformed:
+    data = data.removeprefix(_BOM)
+    decoder = _STRICT if strict else _LENIENT
     try:
         value: object = decoder.decode(data.decode())
     except UnicodeDecodeError as error:
@@ -108,7 +130,7 @@ def _decode_slowly(data: bytes, decoder: json.JSONDecoder) -> object | Malformed
 def decode_object(data: bytes, strict: bool = False) -> Mapping[str, object] | Malformed:
     """The JSON object that ``data`` holds."""
     value = decode(data, strict)
-    if isinstance(value, dict | Malformed):
+    if type(value) is dict or isinstance(value, Malformed):
         return value
     return Malformed(f"expected an object, got {type_name(value)}")
 
@@ -180,15 +202,24 @@ class Encoded(Mapping[str, object]):
     """An object that is there as JSON; ``encode`` gives ``data`` back, readers have it decoded.
 
     ``like`` is one and the same object for all that differ in nothing but
-    numbers and ``words``, a text in JSON.
+    numbers and ``words``, a text in JSON. ``tokens`` are the counts in ``usage``,
+    where they are known without decoding: those of the prompt, those of the
+    completion, and those of the prompt that were found in a cache, if it says so.
     """
 
-    __slots__ = ("_members", "data", "like", "words")
+    __slots__ = ("_members", "data", "like", "tokens", "words")
 
-    def __init__(self, data: bytes, like: object = None, words: bytes = b"") -> None:
+    def __init__(
+        self,
+        data: bytes,
+        like: object = None,
+        words: bytes = b"",
+        tokens: tuple[int, int, int | None] | None = None,
+    ) -> None:
         self.data = data
         self.like = like
         self.words = words
+        self.tokens = tokens
         self._members: Mapping[str, object] | None = None
 
     def _decoded(self) -> Mapping[str, object]:
@@ -348,7 +379,7 @@ def as_object(value: object) -> Mapping[str, object] | None:
     """``value`` if it is an object."""
     if isinstance(value, dict):
         return value
-    return value if value is not None and isinstance(value, Mapping) else None
+    return value if type(value) is dict or isinstance(value, Mapping) else None
 
 
 def as_array(value: object) -> Sequence[object] | None:

@@ -12,8 +12,9 @@ PROVIDER: Final = "vllm"
 
 def routing_info(call: Call, model: str) -> Mapping[str, object]:
     """Who answers: provider and model, then what the caller's routing adds."""
-    named = {"model": model} if model else {}
-    return {"provider": PROVIDER, **named, **call.routing_info}
+    if not model:
+        return {"provider": PROVIDER, **call.routing_info}
+    return {"provider": PROVIDER, "model": model, **call.routing_info}
 
 
 def model_names(call: Call, model: str) -> dict[str, str]:
@@ -31,10 +32,12 @@ def extra_fields(
         "request_type": call.request_type,
         "provider": PROVIDER,
         "routing_info": routing_info(call, model),
-        **model_names(call, model),
-        "latency": latency,
-        "chunk_index": chunk_index,
     }
+    if model:
+        fields["original_model_requested"] = call.original_model or model
+        fields["resolved_model_used"] = model
+    fields["latency"] = latency
+    fields["chunk_index"] = chunk_index
     if notes and (ledger := translation_notes(notes)):
         fields["translation_notes"] = ledger
     return fields

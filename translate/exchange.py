@@ -5,7 +5,9 @@ these.
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from . import documents, errors
 from .envelope import extra_fields, raw_json
@@ -15,9 +17,12 @@ from .types import Document
 
 _INPUT: Final = frozenset({"input"})
 _MEMBERS: Final = frozenset({"provider", "model", "params", "fallbacks"})
+_WITH_INPUT: Final = _MEMBERS | _INPUT
+
+_tuple: Final = tuple.__new__  # takes half the time of a named tuple's own, which is Python
 
 
-class Built(NamedTuple):
+class Built(msgspec.Struct, frozen=True):
     """The body of a request, and what was done to get there."""
 
     body: Mapping[str, object]
@@ -28,17 +33,19 @@ def opened(
     request: Document, notes: list[Note], inputs: frozenset[str] = _INPUT
 ) -> tuple[str, Document] | Failure:
     """The model and the parameters of a request that has these ``inputs``."""
-    if not request.keys() <= _MEMBERS | inputs:
+    known = _WITH_INPUT if inputs is _INPUT else _MEMBERS | inputs
+    if not known.issuperset(request):
         notes.extend(
             Note(name, "dropped", "a request has no such member: parameters belong into params")
             for name in request
-            if name not in _MEMBERS and name not in inputs
+            if name not in known
         )
     model = request_model(request)
     if not model.strip():
         return errors.invalid("model is required", "model")
     params = request.get("params")
-    params = {} if params is None else documents.as_object(params)
+    if type(params) is not dict:
+        params = {} if params is None else documents.as_object(params)
     if params is None:
         return errors.invalid("params must be an object", "params")
     return model, params
@@ -52,7 +59,8 @@ def planned(built: Built | Failure, path: str, request: Document, call: Call) ->
     if isinstance(data, documents.Malformed):
         failure = errors.invalid(f"the request is not JSON: {data.reason}", data.place or None)
         return errors.stamp(failure, call, request_model(request))
-    return Plan("POST", path if call.path is None else call.path, Body("application/json", data))
+    body = _tuple(Body, ("application/json", data, ()))
+    return _tuple(Plan, ("POST", path if call.path is None else call.path, body))
 
 
 def sent(built: Built | Failure) -> Built:
@@ -62,7 +70,7 @@ def sent(built: Built | Failure) -> Built:
 
 def ledger(built: Built | Failure) -> list[Note]:
     """The notes on a request, to be continued with those on its reply."""
-    return list(sent(built).notes)
+    return [] if isinstance(built, Failure) else built.notes.copy()
 
 
 def answered(
@@ -85,5 +93,7 @@ def answered(
         return errors.stamp(outcome, call, model, latency=spent_ms, **raw)
     if "extra_fields" in outcome:
         notes.append(Note("extra_fields", "dropped", "the answer has its own"))
-    outcome["extra_fields"] = {**extra_fields(call, model, spent_ms, notes=notes), **raw}
+    fields = extra_fields(call, model, spent_ms, notes=notes)
+    fields.update(raw)
+    outcome["extra_fields"] = fields
     return outcome

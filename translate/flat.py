@@ -34,8 +34,8 @@ def named_model(flat: Document) -> tuple[str, str] | Failure:
     model = flat.get("model")
     if model is not None and not isinstance(model, str):
         return invalid("model must be text", "model")
-    provider, name = split_model(model or "")
-    return (provider, name) if name.strip() else invalid("model is required", "model")
+    named = split_model(model or "")
+    return named if named[1].strip() else invalid("model is required", "model")
 
 
 def request_model(request: Document) -> str:
@@ -46,7 +46,7 @@ def request_model(request: Document) -> str:
     model = request.get("model")
     if not isinstance(model, str):
         return ""
-    return model if request.get("provider") else split_model(model)[1]
+    return model if request.get("provider") or not model.startswith(_PREFIX) else split_model(model)[1]
 
 
 def taken_apart(flat: Document, inputs: Mapping[str, str]) -> dict[str, object] | Failure:
@@ -59,16 +59,16 @@ def taken_apart(flat: Document, inputs: Mapping[str, str]) -> dict[str, object] 
     if isinstance(named, Failure):
         return named
     request: dict[str, object] = {"provider": named[0], "model": named[1]}
-    params: dict[str, object] = {}
-    for name, value in flat.items():
-        if name in inputs:
-            request[inputs[name]] = value
-        elif name == "fallbacks":
-            request[name] = value
-        elif name == "extra_params":  # in the flat form a name like any other
-            params[name] = {name: value}
-        elif name not in {"model", "stream"}:
-            params[name] = value
+    params = dict(flat)
+    params.pop("model", None)
+    params.pop("stream", None)
+    for name in inputs:
+        if name in params:
+            request[inputs[name]] = params.pop(name)
+    if "fallbacks" in params:
+        request["fallbacks"] = params.pop("fallbacks")
+    if "extra_params" in params:  # in the flat form a name like any other
+        params["extra_params"] = {"extra_params": params["extra_params"]}
     if params:
         request["params"] = params
     return request

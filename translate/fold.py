@@ -92,6 +92,11 @@ class JSONFold:
         if self.ended:
             return out
         for payload in self._reader.feed(data):
+            chunk = self._interpreter.repeat(payload, at_ms)
+            if chunk is not None:
+                self._beats = 0
+                out.append(chunk)
+                continue
             self._take(payload, at_ms, out)
             if self.ended:
                 return out
@@ -128,10 +133,6 @@ class JSONFold:
                 self._finish(at_ms, (), out)
             return
         self._beats = 0
-        chunk = self._interpreter.repeat(payload, at_ms)
-        if chunk is not None:
-            out.append(chunk)
-            return
         document = documents.decode(payload)
         if isinstance(document, dict):
             failure = errors.from_document(document, self._interpreter.expected, 500)

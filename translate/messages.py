@@ -13,29 +13,29 @@ from .errors import invalid
 from .parameters import without
 from .plan import Failure, Note
 
-_UNTOUCHED: Final = (
-    "user",
-    "system",
-    "developer",
-)  # whose messages, when they are text, are sent as they are
+_UNTOUCHED: Final = ("user", "system", "developer")  # whose messages, when they are text, have no rule
+_THOUGHTS: Final = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
 _FOREIGN_PART_KEYS: Final = ("cache_control", "citations")
+_FOREIGN_PARTS: Final = frozenset(_FOREIGN_PART_KEYS)
 _LONGEST_CALL_ID: Final = 64
 _SIGNATURE: Final = "_ts_"
 
 
 def history(messages: object, notes: list[Note]) -> list[object] | Failure:
     """``messages`` as the server reads them; fails on what is not a message."""
-    items = documents.as_array(messages)
+    items = messages if type(messages) is list else documents.as_array(messages)
     if not items:
         if items is None and messages is not None:
             return invalid(f"messages must be an array, got {documents.type_name(messages)}", "messages")
         return invalid("messages is required for chat completion", "messages")
     out: list[object] = []
-    for index, item in enumerate(items):
-        if isinstance(item, dict) and isinstance(item.get("content"), str) and item.get("role") in _UNTOUCHED:
+    for item in items:
+        if type(item) is dict and (
+            (item.get("role") in _UNTOUCHED and isinstance(item.get("content"), str)) or _goes_as_it_is(item)
+        ):
             out.append(item)
             continue
-        place = f"messages[{index}]"
+        place = f"messages[{len(out)}]"
         message = documents.as_object(item)
         if message is None:
             return invalid(f"{place} must be an object, got {documents.type_name(item)}", place)
@@ -44,6 +44,43 @@ def history(messages: object, notes: list[Note]) -> list[object] | Failure:
             return converted
         out.append(converted)
     return out
+
+
+def _goes_as_it_is(message: dict[str, object]) -> bool:
+    """Whether a message holds nothing of what ``_message`` changes; false where that takes a closer look."""
+    content = message.get("content")
+    if not (content is None or isinstance(content, str) or _all_parts_go_as_they_are(content)):
+        return False
+    role = message.get("role")
+    if role == "assistant":
+        calls = message.get("tool_calls")
+        return _THOUGHTS.isdisjoint(message) and (not calls or _all_calls_go_as_they_are(calls))
+    return role != "tool" or ("is_error" not in message and _is_short(message.get("tool_call_id")))
+
+
+def _all_parts_go_as_they_are(parts: object) -> bool:
+    if not isinstance(parts, list):
+        return False
+    for part in parts:
+        if type(part) is not dict or "file" in part or not _FOREIGN_PARTS.isdisjoint(part):
+            return False
+    return True
+
+
+def _all_calls_go_as_they_are(calls: object) -> bool:
+    if not isinstance(calls, list):
+        return False
+    for call in calls:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+            return False
+        if not _is_short(call.get("id")):
+            return False
+    return True
+
+
+def _is_short(call_id: object) -> bool:
+    return not isinstance(call_id, str) or len(call_id) <= _LONGEST_CALL_ID
 
 
 def _message(message: Mapping[str, object], place: str, notes: list[Note]) -> Mapping[str, object] | Failure:

@@ -46,6 +46,7 @@ _FOREIGN_TOOL_KEYS: Final = (
     "cache_control", "allowed_callers", "input_examples", "eager_input_streaming", "annotations",
 )  # fmt: skip
 """Anthropic's and MCP's additions to a tool definition that vLLM does not know."""
+_FOREIGN: Final = frozenset(_FOREIGN_TOOL_KEYS)
 
 _RULED: Final = frozenset(
     {
@@ -59,13 +60,13 @@ _DEEPEST_OVERLAY: Final = 32
 _DEFAULT_BUDGET_BASE: Final = 4096
 
 
-def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]) -> Fields | Failure:
-    """The body fields of a chat request besides ``model`` and ``messages``.
+def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]) -> Document | Failure:
+    """The body fields of a chat request besides ``model`` and ``messages``; ``params`` where they will do.
 
     The order is that of ``params``; the fields that streaming needs come last.
     """
-    if _RULED.isdisjoint(params) and not any(map(_unsayable, params.values())):
-        return _streamed(params, dict(params), streaming, notes)
+    if _RULED.isdisjoint(params) and _all_sayable(params):
+        return _streamed(params, dict(params), streaming, notes) if streaming else params
     given = _spelled(params, call, notes)
     if isinstance(given, Failure):
         return given
@@ -77,7 +78,9 @@ def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]
     effort = _known_effort(effort, call, notes)
     fields: Fields = {}
     for name, value in given.items():
-        if name in _REASONING:
+        if name not in _RULED:
+            fields[name] = value
+        elif name in _REASONING:
             if effort is not None:
                 fields["reasoning_effort"] = effort
         elif name in _TOOLS:
@@ -121,6 +124,8 @@ def merged(params: Document, notes: list[Note]) -> Fields | Failure:
     SDKs, the members of ``extra_body`` belong to the top level, where explicit
     ones win. Nulls are left out: validators of servers trip over them.
     """
+    if "extra_params" not in params and "extra_body" not in params and _all_sayable(params):
+        return dict(params)
     given: Fields = {}
     bodies: list[object] = []
     for name, value in params.items():
@@ -160,6 +165,13 @@ def _unsayable(value: object) -> str:
     if not isinstance(value, float):
         return ""
     return "not a finite number, for which JSON has no spelling" if documents.is_non_finite(value) else ""
+
+
+def _all_sayable(params: Document) -> bool:
+    for value in params.values():
+        if value is None or (isinstance(value, float) and _unsayable(value)):
+            return False
+    return True
 
 
 def _flatten(body: object, given: Fields, notes: list[Note]) -> Failure | None:
@@ -216,7 +228,7 @@ def _streamed(given: Document, fields: Fields, streaming: bool, notes: list[Note
 
 def _effort(given: Fields, notes: list[Note]) -> object | Failure:
     """One ``reasoning_effort`` out of Bifrost's object and its flat shorthands."""
-    if not any(name in given for name in _REASONING):
+    if given.keys().isdisjoint(_REASONING):
         return None
     nested = documents.as_object(given.get("reasoning", {}))
     if nested is None:
@@ -312,9 +324,9 @@ def _aged(given: Fields, notes: list[Note]) -> Fields:
 
 def _modernised(given: Fields, notes: list[Note]) -> Fields | Failure:
     """``given`` with what older clients call ``guided_...`` moved into ``structured_outputs``."""
-    old = [name for name in _GUIDED if name in given]
-    if not old:
+    if given.keys().isdisjoint(_GUIDED):
         return given
+    old = [name for name in _GUIDED if name in given]
     options = documents.as_object(given.get("structured_outputs", {}))
     if options is None:
         return invalid("structured_outputs must be an object", "structured_outputs")
@@ -342,14 +354,15 @@ def _tools(name: str, given: Fields, fields: Fields, notes: list[Note]) -> None:
         reason = "empty" if name == "tools" and not tools else "there are no tools"
         notes.append(Note(name, "dropped", reason))
     elif name == "tools" and tools is not None:
-        fields["tools"] = [
-            _tool(tool, index, notes) for index, tool in enumerate(tools) if not _is_server_tool(tool)
-        ]
-        notes.extend(
-            Note(f"tools[{index}]", "dropped", "a tool that the provider runs itself")
-            for index, tool in enumerate(tools)
-            if _is_server_tool(tool)
-        )
+        sent: list[object] = []
+        of_provider: list[Note] = []
+        for index, tool in enumerate(tools):
+            if _is_server_tool(tool):
+                of_provider.append(Note(f"tools[{index}]", "dropped", "a tool that the provider runs itself"))
+            else:
+                sent.append(_tool(tool, index, notes))
+        fields["tools"] = sent
+        notes += of_provider
     elif name == "tool_choice" and _means_any(given[name]):
         fields[name] = "required"
         notes.append(Note(name, "converted", "any became required"))
@@ -362,18 +375,20 @@ def _means_any(choice: object) -> bool:
 
 
 def _is_server_tool(tool: object) -> bool:
-    if not isinstance(tool, Mapping) or "function" in tool or "custom" in tool:
+    if not (type(tool) is dict or isinstance(tool, Mapping)) or "function" in tool or "custom" in tool:
         return False
     kind = tool.get("type")
     return isinstance(kind, str) and kind not in {"function", "custom"}
 
 
 def _tool(tool: object, index: int, notes: list[Note]) -> object:
-    if not isinstance(tool, Mapping):
+    if not (type(tool) is dict or isinstance(tool, Mapping)):
+        return tool
+    function = tool.get("function")
+    if _FOREIGN.isdisjoint(tool) and isinstance(function, dict) and _FOREIGN.isdisjoint(function):
         return tool
     place = f"tools[{index}]"
     cleaned = without(tool, _FOREIGN_TOOL_KEYS, place, notes)
-    function = cleaned.get("function")
     if isinstance(function, Mapping):
         inner = without(function, _FOREIGN_TOOL_KEYS, f"{place}.function", notes)
         if inner is not function:

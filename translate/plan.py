@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
+import msgspec
+
 from .servers import UNKNOWN, Server
 from .types import BifrostError, RequestType
 
@@ -52,7 +54,8 @@ class Call(NamedTuple):
     there are several; unlike ``path`` it does not rule out the others.
     ``verbatim`` is for a caller who does nothing but encode what comes out: the
     rows of embeddings and rankings may then be whatever ``documents.encode``
-    writes, their numbers undecoded, and a chunk may be a ``documents.Encoded``.
+    writes, their numbers undecoded, and a chat answer or a chunk may be a
+    ``documents.Encoded``.
     """
 
     request_type: RequestType
@@ -72,8 +75,7 @@ class Call(NamedTuple):
         return "legacy" in (self.structured_outputs, self.server.structured_outputs)
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """One event of a stream, ready to be encoded; ``final`` on the last one.
 
     ``event`` is its name where events have names; such a stream ends with its

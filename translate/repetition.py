@@ -37,10 +37,11 @@ class Repetition:
 
     def words(self, payload: bytes) -> bytes | None:
         """The words of a frame of this kind, as JSON; ``None`` when it is not one, or says nothing."""
-        if not payload.startswith(self.start) or not payload.endswith(self.end):
+        start, end = self.start, self.end
+        if not payload.startswith(start) or not payload.endswith(end):
             return None
         try:
-            text = _decode_words(payload[len(self.start) : len(payload) - len(self.end)])
+            text = _decode_words(payload[len(start) : len(payload) - len(end)])
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return None
         return _encode_words(text) if text else None

@@ -5,13 +5,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests import strategies as some
 from tests.property.judgement import encoded, same, wire
-from translate import chat
+from translate import chat, messages, parameters
 from translate.errors import http_status
 from translate.plan import Call, Failure, Plan
 from transports.base import Reply
@@ -340,3 +341,25 @@ def test_arguments_of_a_remembered_call_are_never_an_object(history: list[dict[s
         for call in message.get("tool_calls") or ():
             if message["role"] == "assistant" and isinstance(call, dict):
                 assert not isinstance(call.get("function", {}).get("arguments"), dict)
+
+
+class _LooksCloser:
+    """In the place of a table: nothing is beside it."""
+
+    def isdisjoint(self, _others: object) -> bool:
+        return False
+
+
+@given(some.requests(), some.calls(streaming=False) | some.calls(streaming=True))
+def test_what_goes_through_without_a_closer_look_would_not_be_changed_by_one(
+    request: dict[str, object], call: Call
+) -> None:
+    plan, notes = chat.plan(request, call), chat.noted(request, call)
+    with (
+        mock.patch.object(messages, "_UNTOUCHED", ()),
+        mock.patch.object(messages, "_goes_as_it_is", return_value=False),
+        mock.patch.object(parameters, "_all_sayable", return_value=False),
+        mock.patch.object(parameters, "_FOREIGN", _LooksCloser()),
+    ):
+        assert repr(chat.plan(request, call)) == repr(plan)
+        assert chat.noted(request, call) == notes

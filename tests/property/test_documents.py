@@ -73,6 +73,25 @@ def test_a_decoded_document_encodes_to_its_own_text_without_blanks(text: some.Sp
     assert out in {text.compact.encode(errors="surrogatepass"), escaped.encode()}
 
 
+_LONG_TEXT = " -0, ".join("word" for _ in range(5000))
+
+
+@given(st.lists(some.spellings, max_size=3), st.sampled_from([0, 30, 90]))
+@example([some.Spelling("-0", "-0")], 0)
+@example([some.Spelling('{"a":[-0]}', '{"a":[-0]}')], 90)
+def test_no_spelling_is_lost_beside_a_long_text(texts: list[some.Spelling], more: int) -> None:
+    others = ["1"] * more
+    source = ",".join([f'"{_LONG_TEXT}"', *others, *(text.source for text in texts)])
+    for text, value in zip(texts, _members(f"[{source}]".encode())[1 + more :], strict=True):
+        assert encoded(value) == encoded(documents.decode(text.source.encode()))
+
+
+def _members(data: bytes) -> Sequence[object]:
+    found = documents.as_array(documents.decode(data))
+    assert found is not None
+    return found
+
+
 @given(some.json_values)
 def test_what_is_encoded_is_json_of_the_same_value_and_a_fixed_point(value: object) -> None:
     out = encoded(value)
