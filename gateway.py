@@ -144,6 +144,8 @@ ROUTES: Final = (
 )
 
 _LIST_MODELS: Final = translate.Call("list_models")
+_RANDOM_BITS: Final = 0xFFFFFFFFFFFF_0FFF_3FFFFFFFFFFFFFFF
+_VERSION_4: Final = 0x000000000000_4000_8000000000000000
 _MOST_OPENINGS: Final = 1_000
 _VISIT: Final[web.RequestKey[Visit]] = web.RequestKey("visit", Visit)
 
@@ -763,9 +765,8 @@ def _failed_at(job: Job, failure: Failure) -> failures.Failed:
 
 def _new_id() -> str:
     """A random UUID (RFC 9562, 5.4)."""
-    number = f"{random.getrandbits(128):032x}"
-    variant = "89ab"[int(number[16], 16) & 3]
-    return f"{number[:8]}-{number[8:12]}-4{number[13:16]}-{variant}{number[17:20]}-{number[20:]}"
+    digits = f"{random.getrandbits(128) & _RANDOM_BITS | _VERSION_4:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @cache
