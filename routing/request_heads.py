@@ -20,9 +20,10 @@ class RequestHead:
     ``values`` are the first of every name, in lower case; ``pairs`` all, as sent.
     ``misframed``, ``unauthorized`` and ``unmet`` are why the request is not let
     in, where it is not. ``verdict`` is for pages of other origins.
-    ``raw_request``, ``raw_response`` and ``dry_run`` are what the client wants
-    and may have; ``request_id`` is its own, if it has one. ``recurs``: a head with another ``content-length``, else the
-    same, says the same.
+    ``request_id`` is the client's own, if it has one. ``raw_request``,
+    ``raw_response`` and ``dry_run`` are what it wants and may have.
+    ``recurs``: a head with another ``content-length``, else the same, says the
+    same.
     """
 
     method: str

@@ -5,12 +5,11 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from math import inf, nextafter
 from time import monotonic, time
-from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from aiohttp import web
 
-from .layers import access_log, attempts, metrics, secrets, settings
+from .layers import access_log, attempts, metrics, secrets, settings, translate
 from .metrics import Labelled, Made, Metrics
 
 log: Final = logging.getLogger("bifrost_vllm.access")
@@ -20,7 +19,6 @@ _BOUNDS: Final = metrics.INTER_TOKEN_S
 _MOST_REMEMBERED: Final = 10_000  # groups
 _LONGEST_REMEMBERED: Final = 256  # characters of a model
 _MOST_TOKENS: Final = 2**63
-_NO_USAGE: Final[Mapping[str, object]] = MappingProxyType({})
 
 _Custom = tuple[tuple[str, str], ...]
 Tokens = tuple[int | None, int | None, int | None]
@@ -75,7 +73,7 @@ class Observation:
     __slots__ = (
         "arrived", "at", "bytes_in", "bytes_out", "client", "error", "first_event", "gaps", "headers",
         "last_event", "method", "model", "operation", "path", "request_id", "served", "status", "stream",
-        "trace", "trail", "tried", "upstream", "usage",
+        "tokens", "trace", "trail", "tried", "upstream",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, request_id: str, client: str) -> None:
@@ -94,7 +92,7 @@ class Observation:
         self.trail: Sequence[attempts.Attempted] = ()
         self.upstream: list[tuple[attempts.Try, float, bool]] = []
         self.error: Mapping[str, object] | None = None
-        self.usage: Mapping[str, object] = _NO_USAGE
+        self.tokens: Tokens = _NO_TOKENS
         self.first_event: float | None = None
         self.last_event = 0.0
         self.gaps: Gaps | None = None
@@ -114,12 +112,16 @@ class Observation:
 
     def used(self, document: Mapping[str, object]) -> None:
         """An answer, or the last event of one, may tell token counts."""
+        if isinstance(document, translate.documents.Encoded) and document.tokens is not None:
+            read, written, cached = document.tokens
+            self.tokens = _count(read), _count(written), _count(cached)
+            return
         usage = document.get("usage")
         if usage is None and "usage" not in document:
             response = document.get("response")
             usage = response.get("usage") if isinstance(response, Mapping) else None
         if isinstance(usage, dict | Mapping):
-            self.usage = usage
+            self.tokens = tokens(usage)
 
 
 class _Group(NamedTuple):
@@ -167,7 +169,7 @@ class Observer:
         histograms["http_request_duration_seconds"].observe(took)
         histograms["http_request_size_bytes"].observe(seen.bytes_in)
         histograms["http_response_size_bytes"].observe(seen.bytes_out)
-        used = tokens(seen.usage)
+        used = seen.tokens
         if seen.operation:
             self._count_work(seen, client_left, custom, group.work, used)
         if self._log.enabled:

@@ -26,7 +26,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from .layers import headers, metrics, settings
-from .observation import Observation, tokens
+from .observation import Observation
 
 _UNKNOWN: Final = "unknown"
 _UNTRACED: Final = frozenset({"/health", "/metrics"})
@@ -112,7 +112,7 @@ class Trace:
         self._open.clear()
         span = self._span
         span.set_attribute("http.response.status_code", seen.status)
-        read, written, cached = tokens(seen.usage)
+        read, written, cached = seen.tokens
         counts = (("input", read), ("output", written), ("cache_read.input", cached))
         for name, count in counts:
             if count is not None and count < _LARGEST:

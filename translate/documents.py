@@ -318,8 +318,14 @@ def _taken_apart(item: msgspec.Struct | Raw) -> object:
     if isinstance(item, Raw):
         value = decode(bytes(item))
         return item if isinstance(value, Malformed) else value
-    members = msgspec.structs.asdict(item)
-    return {name: member for name, member in members.items() if member is not msgspec.UNSET}
+    left_out: dict[str, object] = {}
+    if item.__struct_config__.omit_defaults:
+        left_out = {field.name: field.default for field in msgspec.structs.fields(item)}
+    return {
+        name: member
+        for name, member in msgspec.structs.asdict(item).items()
+        if member is not msgspec.UNSET and (name not in left_out or member is not left_out[name])
+    }
 
 
 def _scalar(item: object) -> str | None:

@@ -10,6 +10,7 @@ from routing.metrics import Label
 from serving import observation
 from serving.metrics import Metrics
 from serving.observation import Observation, Observer, tokens
+from translate import documents
 
 KEY = settings.Key("gpu-a", "a", url="http://localhost:1", models=("*",))
 CONFIG = settings.Config((KEY,))
@@ -104,3 +105,19 @@ def test_the_second_request_is_counted_by_what_is_remembered_of_the_first() -> N
     finish(observer)
     assert dict(observer._groups) == first
     assert len(first) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (documents.Encoded(b"no JSON", tokens=(1, 2**70, 2)), (1, None, 2)),
+        (documents.Encoded(b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}'), (3, 4, None)),
+    ],
+    ids=["told", "decoded"],
+)
+def test_an_answer_that_tells_its_tokens_is_not_decoded_for_them(
+    document: documents.Encoded, expected: object
+) -> None:
+    seen = Observation("POST", "/v1/chat/completions", "id", "::1")
+    seen.used(document)
+    assert seen.tokens == expected
