@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import uuid
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -130,7 +131,7 @@ class _Connection(RequestHandler):
         self._task: asyncio.Task[None] | None = None
         self._wire: Wire | None = None
         self._peer = ""
-        self._held: list[bytes] = []
+        self._held: deque[bytes] | None = None  # what came before its turn
         self._held_size = 0
         self._arriving: list[bytes] = []  # of a request whose head is known
         self._awaited: tuple[Frame, Known] | None = None
@@ -263,7 +264,7 @@ class _Connection(RequestHandler):
             self._idle_timer = self._loop.call_later(self.keepalive_timeout, self._look_at_idleness)
         was_full = self._held_size > _MOST_HELD
         while self._held and self._task is None:
-            data = self._held.pop(0)
+            data = self._held.popleft()
             self._held_size -= len(data)
             self.data_received(data)
         if was_full and self._held_size <= _MOST_HELD and self.transport is not None:
@@ -284,6 +285,8 @@ class _Connection(RequestHandler):
             self._idle_timer = self._loop.call_later(left_s, self._look_at_idleness)
 
     def _hold(self, data: bytes) -> None:
+        if self._held is None:
+            self._held = deque()
         self._held.append(data)
         self._held_size += len(data)
         if self.transport is not None and self._held_size > _MOST_HELD:

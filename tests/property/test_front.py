@@ -16,6 +16,7 @@ from serving import front
 from serving.answers import Answer, EventStream
 from serving.front import KnownHeads, Runner
 from serving.visits import Direct, Visit
+from tests.property.test_cost import work
 
 PATH = "/v1/chat/completions"
 
@@ -241,3 +242,40 @@ def test_an_idle_connection_is_closed_in_time() -> None:
         return True
 
     assert asyncio.run(talk())
+
+
+@pytest.mark.parametrize("size", [1, 64])
+def test_twice_the_body_is_at_most_twice_the_work(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Of a body that is waited for, and of requests that came before their turn."""
+    monkeypatch.setattr(front, "_PATIENCE_S", 60.0)
+
+    def received(length: int) -> int:
+        head, _, body = post(b"x" * length, *ORDINARY).partition(b"\r\n\r\n")
+        pieces = [head + b"\r\n\r\n", *(body[start : start + size] for start in range(0, length, size))] * 2
+
+        async def run() -> int:
+            echo = Echo()
+            runner = Runner(web.Application(), echo, access_log=None)
+            await runner.setup()
+            assert runner.server is not None
+            await _talk(runner.server, [(KNOWN, True)], foreign=False)
+            line = Line()
+            line.connection = connection = runner.server()
+            connection.connection_made(line)
+            await settle()
+
+            def receive() -> None:
+                for piece in pieces:
+                    connection.data_received(piece)
+
+            total = work(receive)
+            await settle()
+            assert (line.written.count(b"HTTP/1.1 200 OK"), echo.short) == (2, 2)
+            line.close()
+            await settle()
+            await runner.cleanup()
+            return total
+
+        return asyncio.run(run())
+
+    assert received(40_000) <= 2.1 * received(20_000)
