@@ -17,25 +17,20 @@ from .types import Document
 _PREFIX: Final = PROVIDER + "/"
 
 
-def split_model(model: str) -> tuple[str, str]:
-    """Provider and model of ``provider/model``.
+def named_model(flat: Document) -> tuple[str, str] | Failure:
+    """Provider and model that a flat request names.
 
     The provider is empty when the text before the first slash is not one:
     ``vllm/org/name`` is ``("vllm", "org/name")``, ``org/name`` is
     ``("", "org/name")``, ``vllm//models/x`` is ``("vllm", "/models/x")``.
     """
-    if model.startswith(_PREFIX):
-        return PROVIDER, model.removeprefix(_PREFIX)
-    return "", model
-
-
-def named_model(flat: Document) -> tuple[str, str] | Failure:
-    """Provider and model that a flat request names."""
     model = flat.get("model")
-    if model is not None and not isinstance(model, str):
-        return invalid("model must be text", "model")
-    named = split_model(model or "")
-    return named if named[1].strip() else invalid("model is required", "model")
+    if not isinstance(model, str):
+        return invalid("model is required" if model is None else "model must be text", "model")
+    provider = ""
+    if model.startswith(_PREFIX):
+        provider, model = PROVIDER, model[len(_PREFIX) :]
+    return (provider, model) if model.strip() else invalid("model is required", "model")
 
 
 def request_model(request: Document) -> str:
@@ -46,7 +41,7 @@ def request_model(request: Document) -> str:
     model = request.get("model")
     if not isinstance(model, str):
         return ""
-    return model if request.get("provider") or not model.startswith(_PREFIX) else split_model(model)[1]
+    return model.removeprefix(_PREFIX) if model.startswith(_PREFIX) and not request.get("provider") else model
 
 
 def taken_apart(flat: Document, inputs: Mapping[str, str]) -> dict[str, object] | Failure:
