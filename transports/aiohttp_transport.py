@@ -37,10 +37,10 @@ from .faults import (
     NO_ANSWER,
     NOT_HTTP,
     UNSENDABLE_HEADER,
-    VALUE,
     broken_body,
     is_token,
     phrase,
+    sendable_values,
     timed_out,
     too_large,
     unsendable,
@@ -132,8 +132,8 @@ class AiohttpTransport:
         )
         if isinstance(form, Cut):
             return form
-        values = tuple(given.values() if form.kept is None else compress(given.values(), form.kept))
-        if not all(map(VALUE.fullmatch, values)):
+        values = sendable_values(given, form.kept)
+        if values is None:
             return UNSENDABLE_HEADER
         headers = dict(zip(form.names, values, strict=True))
         headers.update(form.own)

@@ -9,8 +9,9 @@ import http.client
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -56,7 +57,7 @@ _ERRNO_PHRASES: Final[Mapping[int, str]] = {
 }
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-VALUE: Final = re.compile(r"(?:[!-~][\t -~]*)?")
+_VALUE: Final = re.compile(r"(?:[!-~][\t -~]*)?")
 """What the value of a header can be."""
 
 _PRINTABLE: Final = re.compile(r"[!-~]+")
@@ -128,9 +129,15 @@ def is_usable(url: str) -> bool:
 def unsendable_headers(headers: Mapping[str, str]) -> Cut | None:
     """The same for the headers alone."""
     for name, value in headers.items():
-        if not is_token(name) or not VALUE.fullmatch(value):
+        if not is_token(name) or not _VALUE.fullmatch(value):
             return UNSENDABLE_HEADER
     return None
+
+
+def sendable_values(headers: Mapping[str, str], kept: Sequence[bool] | None) -> tuple[str, ...] | None:
+    """The values of these headers, or of those that are ``kept``; ``None`` when one cannot be sent."""
+    values = tuple(headers.values() if kept is None else compress(headers.values(), kept))
+    return values if all(map(_VALUE.fullmatch, values)) else None
 
 
 @lru_cache(maxsize=1024)

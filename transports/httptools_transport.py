@@ -32,10 +32,10 @@ from .faults import (
     INVALID_ADDRESS,
     NAME_NOT_FOUND,
     UNSENDABLE_HEADER,
-    VALUE,
     is_printable,
     is_token,
     phrase,
+    sendable_values,
     timed_out,
     too_large,
     unsendable,
@@ -112,8 +112,8 @@ class HttptoolsTransport:
         )
         if isinstance(form, Cut):
             return form
-        values = tuple(given.values() if form.kept is None else compress(given.values(), form.kept))
-        if not all(map(VALUE.fullmatch, values)):
+        values = sendable_values(given, form.kept)
+        if values is None:
             return UNSENDABLE_HEADER
         blocks: Sequence[bytes] = ()
         size = 0
