@@ -320,9 +320,7 @@ class Gateway:
         self, endpoint: transports.Endpoint, visit: Visit, request_type: str
     ) -> tuple[Uplink, transports.AsyncTransport] | Failure:
         """The way to a server, or to a recording, and what to send through."""
-        uplink: Uplink
-        if FAULT_HEADER in visit.head.values:
-            text = visit.head.values[FAULT_HEADER]
+        if (text := visit.head.values.get(FAULT_HEADER)) is not None:
             if self._replay is None:
                 return errors.invalid("only a replay makes faults: no recordings are replayed", FAULT_HEADER)
             try:

@@ -65,6 +65,8 @@ def read(
     unmet = header_settings.unmet(config.required_headers, pairs)
     by_id, by_name = values.get("x-bf-api-key-id", ""), values.get("x-bf-api-key", "")
     configured, rules = config.network.extra_headers, config.header_filter
+    beside_key = headers.to_upstream(pairs, configured, True, rules)
+    asks_to_replace_it = f"{headers.EXTRA_PREFIX}authorization" in values
     return RequestHead(
         method=method,
         pairs=pairs,
@@ -88,8 +90,10 @@ def read(
             name.lower() == _LENGTH
             for name in (*config.log.headers, *(required.name for required in config.required_headers))
         ),
-        _beside_key=headers.to_upstream(pairs, configured, True, rules),
-        _instead_of_key=headers.to_upstream(pairs, configured, False, rules),
+        _beside_key=beside_key,
+        _instead_of_key=headers.to_upstream(pairs, configured, False, rules)
+        if asks_to_replace_it
+        else beside_key,
     )
 
 

@@ -31,8 +31,6 @@ from tests.e2e.test_gateway_framing import post
 from tests.e2e.test_gateway_leaving import received
 from tests.e2e.test_gateway_life_cycle import STOPPING
 
-Start = Callable[[Config], gateway.Gateway]
-
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:

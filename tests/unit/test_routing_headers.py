@@ -1,9 +1,10 @@
 """routing.headers: which headers cross the gateway, in which direction."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from routing import request_heads
 from routing.headers import (
     Filter,
     Misframed,
@@ -15,6 +16,7 @@ from routing.headers import (
     to_upstream,
     trace_context,
 )
+from routing.settings import Config
 
 DENIED = """
 Proxy-Authorization Cookie Host Content-Length Connection Transfer-Encoding x-api-key x-goog-api-key
@@ -359,6 +361,19 @@ def test_whatever_the_client_sends_only_sendable_values_come_out(
         assert not any(set(value) & {"\r", "\n", "\x00"} for value in sent.values())
         assert not sent.keys() & {"host", "cookie", "content-length", "connection", "x-api-key"}
         assert not (key_has_value and "authorization" in sent)
+
+
+@given(client=HEADERS, key_has_value=st.booleans(), allowed=PATTERNS)
+@example(client=[("X-BF-EH-Authorization", "Bearer c")], key_has_value=False, allowed=[])
+@example(client=[("x-bf-eh-authorization", "a\nb")], key_has_value=True, allowed=[])
+def test_a_head_that_was_read_says_the_same_of_every_key(
+    client: list[tuple[str, str]], key_has_value: bool, allowed: list[str]
+) -> None:
+    config = Config(header_filter=Filter(tuple(allowed)))
+    sent = to_upstream(client, {}, key_has_value, config.header_filter)
+    expected = {"x-request-id": "id-1", **sent} if isinstance(sent, dict) else sent
+    head = request_heads.read(config, "POST", "/v1/chat/completions", (1, 1), tuple(client))
+    assert head.upstream("id-1", key_has_value) == expected
 
 
 @given(client=HEADERS, version=st.tuples(st.integers(0, 3), st.integers(0, 9)))
