@@ -46,6 +46,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving import uplink as uplinks
     from serving.admission import Admission, FullError, Turn
     from serving.answers import Answer, EventStream
+    from serving.backlog import Backlog
     from serving.front import KnownHeads, Runner, Written, visit_of
     from serving.listener import Listener, listen
     from serving.metrics import CONTENT_TYPE, Metrics
@@ -79,6 +80,7 @@ else:  # installed
     from .serving import uplink as uplinks
     from .serving.admission import Admission, FullError, Turn
     from .serving.answers import Answer, EventStream
+    from .serving.backlog import Backlog
     from .serving.front import KnownHeads, Runner, Written, visit_of
     from .serving.listener import Listener, listen
     from .serving.metrics import CONTENT_TYPE, Metrics
@@ -181,6 +183,11 @@ class Job(NamedTuple):
         return headers.to_client(self.uplink.headers, self.endpoint.api_key)
 
 
+def _log_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        _access.info(line)
+
+
 class Gateway:
     """Serves the routes with one configuration at a time.
 
@@ -192,8 +199,9 @@ class Gateway:
         config: settings.Config,
         sink: transports.Sink | None = None,
         transport: uplinks.TransportName = "aiohttp",
-        access: Callable[[str], None] = _access.info,
+        access: Callable[[Sequence[str]], None] = _log_lines,
         tracing: Tracing | None = None,
+        pause_s: float = 0.0,
     ) -> None:
         self._sink = sink
         self._access = access
@@ -201,6 +209,8 @@ class Gateway:
         self._transport: uplinks.TransportName = transport
         self._replay: transports.AsyncReplayTransport | None = None
         self.metrics = Metrics(config.labels)
+        self._counts_at_once = self.metrics.shared  # whoever has an answer finds it counted by all processes
+        self.over: Final = Backlog(self._settle, pause_s)
         self._fleet = fleet.Fleet()
         self._openings: dict[tuple[str, str, keys.Pin], attempts.Opening] = {}
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
@@ -224,7 +234,7 @@ class Gateway:
         self.config = config
         self.known.forget()
         self._openings.clear()
-        self.observer = Observer(config, self.metrics, self._access)
+        self.observer = Observer(config, self.metrics)
         self._admission.concurrency = config.concurrency
         network = config.network
         self._timeouts = transports.Timeouts(
@@ -254,9 +264,16 @@ class Gateway:
         head = visit.head
         request_id = visit.request_id = head.request_id or _new_id()
         method = head.method if head.method in _METHODS else "unknown"
-        seen = visit.seen = Observation(method, direct.path, request_id, visit.client)
-        seen.headers = head.pairs
-        seen.bytes_in = visit.size
+        seen = visit.seen = Observation(
+            method,
+            direct.path,
+            request_id,
+            visit.client,
+            time.time(),
+            time.monotonic(),
+            head.pairs,
+            visit.size,
+        )
         if self.tracing is not None:
             seen.trace = self.tracing.begin(seen)
         observer = self.observer
@@ -282,10 +299,36 @@ class Gateway:
             client_left = False
         finally:
             self.running.discard(task)
-            seen.status = seen.status or 499
-            observer.finished(seen, client_left)
-        if isinstance(reply, Answer):  # who has it finds itself in the metrics, whichever process is asked
+            self._is_finished(observer, seen, client_left)
+        if isinstance(reply, Answer):
             reply.write(visit.wire, visit.headers)
+
+    def _is_finished(self, observer: Observer, seen: Observation, client_left: bool) -> None:
+        """Nothing more will be known of a request."""
+        seen.took = time.monotonic() - seen.arrived
+        seen.client_left = client_left
+        seen.status = seen.status or 499
+        if seen.trace is not None:
+            seen.trace.finished(seen, client_left)
+        if self._counts_at_once:
+            observer.count(seen)
+        self.over.add((observer, seen), at_once=seen.error is not None)
+
+    def _settle(self, over: Sequence[tuple[Observer, Observation]]) -> None:
+        """Count requests that are over, and log them."""
+        lines: list[str] = []
+        for observer, seen in over:
+            try:
+                if not self._counts_at_once:
+                    observer.count(seen)
+                line = observer.line(seen)
+            except Exception:
+                log.exception("request %s: it is not counted and logged", seen.request_id)
+                continue
+            if line is not None:
+                lines.append(line)
+        if lines:
+            self._access(lines)
 
     def _refusal(self, visit: Visit) -> Answer:
         """The answer to those whom the configuration does not let in."""
@@ -311,6 +354,10 @@ class Gateway:
         self.stopping = True
         for task in self.running:
             task.cancel()
+
+    async def close(self, _app: web.Application) -> None:
+        """Log what is not logged yet."""
+        self.over.close()
 
     def replaying(self, replay: transports.AsyncReplayTransport) -> None:
         """From now on, requests are answered from recordings."""
@@ -344,6 +391,7 @@ class Gateway:
 
     async def show_metrics(self, _visit: Visit) -> Answer:
         """Prometheus' text."""
+        self.over.clear()
         return Answer(self.metrics.text(), content_type=CONTENT_TYPE)
 
     async def show_interface(self, _visit: Visit) -> Answer:
@@ -920,19 +968,23 @@ def application(
     replay: transports.AsyncReplayTransport | None = None,
     sink: transports.Sink | None = None,
     transport: uplinks.TransportName = "aiohttp",
-    access: Callable[[str], None] = _access.info,
+    access: Callable[[Sequence[str]], None] = _log_lines,
     tracing: Tracing | None = None,
+    pause_s: float = 0.0,
 ) -> web.Application:
     """The gateway as an aiohttp application; with ``replay`` it talks to no server.
 
     With a ``sink``, every exchange with a server is recorded. ``transport``
     is the library that asks the servers. ``access`` gets the lines of the
-    access log; unless told otherwise, the logger ``bifrost_vllm.access``.
+    access log; unless told otherwise, the logger ``bifrost_vllm.access``. With
+    ``pause_s``, a line may come so much later, together with others, which
+    takes less; what ``/metrics`` answers is always up to date.
     """
-    gateway = Gateway(config, sink, transport, access, tracing)
+    gateway = Gateway(config, sink, transport, access, tracing, pause_s)
     app = web.Application(middlewares=[_attending(gateway)], client_max_size=config.request_limit)
     app[GATEWAY] = gateway
     app.on_shutdown.append(gateway.finish)
+    app.on_cleanup.append(gateway.close)
     if tracing is not None:
         app.cleanup_ctx.append(tracing.running)
     if replay is None:

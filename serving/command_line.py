@@ -19,7 +19,7 @@ from aiohttp import web
 
 from .allocation import keep_freed_memory
 from .layers import check, comparison, confidential, settings, telemetry, translate, transports
-from .line_writer import LineWriter
+from .line_writer import write_lines
 from .observation import Tracing
 from .uplink import TransportName
 
@@ -36,6 +36,7 @@ RECORDED: Final = settings.Config(
 GRACE_S: Final = 20.0
 """How long requests that run may take once the gateway was told to stop, unless told otherwise."""
 
+_LOG_PAUSE_S: Final = 0.1
 _MB: Final = 1024 * 1024
 
 
@@ -46,8 +47,9 @@ class MakeApplication(Protocol):
         replay: transports.AsyncReplayTransport | None = None,
         sink: transports.Sink | None = None,
         transport: TransportName = "aiohttp",
-        access: Callable[[str], None] = ...,
+        access: Callable[[Sequence[str]], None] = ...,
         tracing: Tracing | None = None,
+        pause_s: float = 0.0,
     ) -> web.Application: ...
 
 
@@ -125,14 +127,10 @@ def _application(
             faults=options.fault,
             idle_s=config.network.stream_idle_timeout_s,
         )
-    lines = LineWriter(sys.stdout)
-    app = program.application(config, replay, writer, _transport(options.transport), lines.write, _tracing())
-
-    async def close(_app: web.Application) -> None:
-        lines.close()
-
-    app.on_cleanup.append(close)
-    return app
+    access = partial(write_lines, sys.stdout)
+    return program.application(
+        config, replay, writer, _transport(options.transport), access, _tracing(), _LOG_PAUSE_S
+    )
 
 
 def _tracing() -> Tracing | None:

@@ -60,6 +60,7 @@ class Metrics:
     In several processes (``PROMETHEUS_MULTIPROC_DIR`` is set, or ``shared``)
     the instruments are those of prometheus_client: each process writes to files
     and whoever is asked adds them all up. One process has cheaper ones.
+    ``shared`` tells which.
     """
 
     def __init__(self, labels: Sequence[metrics.Label] = (), shared: bool = False) -> None:
@@ -67,8 +68,8 @@ class Metrics:
         self._counters: dict[str, _Instruments[Counting]] = {}
         self._gauges: dict[str, _Instruments[Setting]] = {}
         self._histograms: dict[str, _Instruments[Observing]] = {}
-        in_files = shared or _FOLDER in os.environ
-        self._collector: Collector = self._of_library() if in_files else self._of_our_own()
+        self.shared: Final = shared or _FOLDER in os.environ
+        self._collector: Collector = self._of_library() if self.shared else self._of_our_own()
 
     def counter(self, name: str, values: Mapping[str, str]) -> Counting:
         """The counter with these label values; one that the metric needs and nobody gives is empty."""

@@ -2,11 +2,12 @@
 
 import logging
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Mapping, Sequence
 from math import inf, nextafter
-from time import monotonic, time
+from time import monotonic
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
 from aiohttp import web
 
 from .layers import access_log, attempts, metrics, secrets, settings, translate
@@ -64,42 +65,40 @@ class Gaps:
             least = most
 
 
-class Observation:
+class Observation(msgspec.Struct):
     """What is known of one request so far; times are of a clock that only goes forward, in seconds.
 
-    ``path`` is the route. ``tried`` is the latest try, ``served`` the one that succeeded.
+    ``at`` is the time of day. ``path`` is the route. ``tried`` is the latest try, ``served`` the one
+    that succeeded. ``took`` and ``client_left`` are known when it is over, ``pattern``, that of its
+    line, when it is counted.
     """
 
-    __slots__ = (
-        "arrived", "at", "bytes_in", "bytes_out", "client", "error", "first_event", "gaps", "headers",
-        "last_event", "method", "model", "operation", "path", "request_id", "served", "status", "stream",
-        "tokens", "trace", "trail", "tried", "upstream",
-    )  # fmt: skip
-
-    def __init__(self, method: str, path: str, request_id: str, client: str) -> None:
-        self.at = time()
-        self.arrived = monotonic()
-        self.method = method
-        self.path = path
-        self.request_id = request_id
-        self.client = client
-        self.status = 0
-        self.operation = ""
-        self.model = ""
-        self.stream = False
-        self.tried: attempts.Try | None = None
-        self.served: attempts.Try | None = None
-        self.trail: Sequence[attempts.Attempted] = ()
-        self.upstream: list[tuple[attempts.Try, float, bool]] = []
-        self.error: Mapping[str, object] | None = None
-        self.tokens: Tokens = _NO_TOKENS
-        self.first_event: float | None = None
-        self.last_event = 0.0
-        self.gaps: Gaps | None = None
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.headers: Iterable[tuple[str, str]] = ()
-        self.trace: Trace | None = None
+    method: str
+    path: str
+    request_id: str
+    client: str
+    at: float
+    arrived: float
+    headers: Iterable[tuple[str, str]] = ()
+    bytes_in: int = 0
+    bytes_out: int = 0
+    status: int = 0
+    operation: str = ""
+    model: str = ""
+    stream: bool = False
+    tried: attempts.Try | None = None
+    served: attempts.Try | None = None
+    trail: Sequence[attempts.Attempted] = ()
+    upstream: list[tuple[attempts.Try, float, bool]] = []
+    error: Mapping[str, object] | None = None
+    tokens: Tokens = _NO_TOKENS
+    first_event: float | None = None
+    last_event: float = 0.0
+    gaps: Gaps | None = None
+    took: float = 0.0
+    client_left: bool = False
+    trace: Trace | None = None
+    pattern: access_log.Pattern | None = None
 
     def event(self) -> None:
         """Events went to the client."""
@@ -137,11 +136,10 @@ class _Group(NamedTuple):
 
 
 class Observer:
-    """Writes the access log and counts. ``secrets`` never appear in a line."""
+    """Counts, and writes the lines of the access log. ``config.secrets`` never appear in one."""
 
-    def __init__(self, config: settings.Config, counted: Metrics, write: Callable[[str], None]) -> None:
+    def __init__(self, config: settings.Config, counted: Metrics) -> None:
         self._metrics = counted
-        self._write = write
         self._log = config.log
         self._labels = config.labels
         self._models = config.known_models
@@ -156,24 +154,39 @@ class Observer:
         """A request is in."""
         self._in_flight[method].inc()
 
-    def finished(self, seen: Observation, client_left: bool) -> None:
-        """The request is over."""
-        took = monotonic() - seen.arrived
-        if seen.trace is not None:
-            seen.trace.finished(seen, client_left)
+    def count(self, seen: Observation) -> None:
+        """A request is over."""
         self._in_flight[seen.method].inc(-1)
         custom = tuple(metrics.custom_values(self._labels, seen.headers).items()) if self._labels else ()
-        group = self._group(seen, seen.tried, seen.error is None and not client_left, custom)
+        well = seen.error is None and not seen.client_left
+        group = self._group(seen, seen.tried, well, custom)
+        seen.pattern = group.pattern
         counters, histograms = group.http.counters, group.http.histograms
         counters["http_requests_total"].inc()
-        histograms["http_request_duration_seconds"].observe(took)
+        histograms["http_request_duration_seconds"].observe(seen.took)
         histograms["http_request_size_bytes"].observe(seen.bytes_in)
         histograms["http_response_size_bytes"].observe(seen.bytes_out)
-        used = seen.tokens
         if seen.operation:
-            self._count_work(seen, client_left, custom, group.work, used)
-        if self._log.enabled:
-            self._write(self._line(seen, took, client_left, group.pattern, used))
+            self._count_work(seen, well, custom, group.work)
+
+    def line(self, seen: Observation) -> str | None:
+        """The line of a request that was counted, unless there is no access log."""
+        if not self._log.enabled:
+            return None
+        pattern, used = seen.pattern, seen.tokens
+        if pattern is not None and len(seen.upstream) <= 1:
+            line = pattern.line(
+                self._timestamp(seen.at),
+                seen.request_id,
+                seen.client,
+                seen.took * 1000,
+                None if seen.first_event is None else (seen.first_event - seen.arrived) * 1000,
+                (used[0], used[1], seen.bytes_in or None, seen.bytes_out or None),
+            )
+            if line is not None:
+                return line
+        record = self._record(seen, seen.tried, seen.error, seen.client_left)
+        return access_log.line(record, self._log.format, self._secrets)
 
     def _group(
         self, seen: Observation, tried: attempts.Try | None, succeeded: bool, custom: _Custom
@@ -206,13 +219,10 @@ class Observer:
         work = Labelled(self._metrics, self._base(seen, tried, succeeded, custom))
         if not succeeded or not self._log.enabled or self._logged_headers:
             return _Group(http, work, None)
-        record = self._record(seen, tried, {}, False, 0.0, _NO_TOKENS)
+        record = self._record(seen, tried, None, client_left=False)
         return _Group(http, work, access_log.pattern(record, self._log.format, self._secrets))
 
-    def _count_work(
-        self, seen: Observation, client_left: bool, custom: _Custom, counted: Labelled, used: Tokens
-    ) -> None:
-        well = seen.error is None and not client_left
+    def _count_work(self, seen: Observation, well: bool, custom: _Custom, counted: Labelled) -> None:
         for tried, took, succeeded in seen.upstream:
             is_last = tried is seen.tried and succeeded is well
             of_try = counted if is_last else self._group(seen, tried, succeeded, custom).work
@@ -229,7 +239,7 @@ class Observer:
             counters["bifrost_success_requests_total"].inc()
         else:
             self._count_error(seen, custom)
-        read, written, cached = used
+        read, written, cached = seen.tokens
         if read:
             counters["bifrost_input_tokens_total"].inc(read)
         if written:
@@ -281,38 +291,15 @@ class Observer:
             }
         return labels | dict(custom)
 
-    def _line(
-        self,
-        seen: Observation,
-        took: float,
-        client_left: bool,
-        pattern: access_log.Pattern | None,
-        used: Tokens,
-    ) -> str:
-        if pattern is not None and len(seen.upstream) <= 1:
-            line = pattern.line(
-                self._timestamp(seen.at),
-                seen.request_id,
-                seen.client,
-                took * 1000,
-                None if seen.first_event is None else (seen.first_event - seen.arrived) * 1000,
-                (used[0], used[1], seen.bytes_in or None, seen.bytes_out or None),
-            )
-            if line is not None:
-                return line
-        record = self._record(seen, seen.tried, seen.error or {}, client_left, took, used)
-        return access_log.line(record, self._log.format, self._secrets)
-
     def _record(
         self,
         seen: Observation,
         tried: attempts.Try | None,
-        error: Mapping[str, object],
+        error: Mapping[str, object] | None,
         client_left: bool,
-        took: float,
-        used: Tokens,
     ) -> access_log.Record:
-        about = error.get("error")
+        used = seen.tokens
+        about = None if error is None else error.get("error")
         about = about if isinstance(about, Mapping) else {}
         wanted = self._logged_headers
         sent = seen.headers if wanted else ()
@@ -322,7 +309,7 @@ class Observer:
             method=seen.method,
             path=seen.path,
             status=seen.status,
-            duration_ms=took * 1000,
+            duration_ms=seen.took * 1000,
             outcome="client_left" if client_left else "error" if seen.status >= 400 or error else "ok",
             client=seen.client,
             operation=seen.operation,

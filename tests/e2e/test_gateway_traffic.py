@@ -366,3 +366,25 @@ def test_a_dry_run_sends_nothing(serve: Serve, upstream: Upstream, http: request
         "routing_info": {"key": "a"},
     }
     assert upstream.seen == []
+
+
+def test_lines_may_wait_for_others_and_the_metrics_are_up_to_date_all_the_same(
+    serve: Serve, upstream: Upstream, http: requests.Session
+) -> None:
+    batches: list[list[str]] = []
+    lines = batches.append
+    url = serve(Config((key(upstream),)), access=lambda batch: lines(list(batch)), pause_s=60.0)
+    upstream.always_answers(reply(COMPLETION))
+    for _ in range(3):
+        assert http.post(url + CHAT, json=ASK).status_code == 200
+    assert [len(batch) for batch in batches] == [1]
+    counted = re.search(
+        rf'^http_requests_total{{method="POST",path="{CHAT}",status="200"}} (.*)$',
+        http.get(f"{url}/metrics").text,
+        re.MULTILINE,
+    )
+    assert counted is not None
+    assert counted[1] == "3.0"
+    assert [len(batch) for batch in batches] == [1, 2]
+    assert http.post(url + CHAT, json={**ASK, "model": 5}).status_code == 400
+    assert [len(batch) for batch in batches] == [1, 2, 2]  # the error, and behind it who asked for metrics

@@ -164,13 +164,18 @@ def tries(draw: st.DrawFn, config: settings.Config) -> attempts.Try:
     return attempts.Try(draw(st.sampled_from(KEYS)), draw(TEXTS), alias, 0.0, course)
 
 
-def observed(data: DataObject, config: settings.Config, clock: Clock, observers: Sequence[Observer]) -> None:
-    """One request, as the gateway would tell of it."""
+def observed(
+    data: DataObject, config: settings.Config, clock: Clock, observers: Sequence[Observer]
+) -> list[str | None]:
+    """The lines for one request, of which the gateway tells."""
     seen = Observation(
-        data.draw(st.sampled_from(["POST", "GET"])), data.draw(PLAIN), data.draw(IDS), data.draw(TEXTS)
+        data.draw(st.sampled_from(["POST", "GET"])),
+        data.draw(PLAIN),
+        data.draw(IDS),
+        data.draw(TEXTS),
+        data.draw(st.floats(0, 4e9)),
+        clock.now,
     )
-    seen.at = data.draw(st.floats(0, 4e9))
-    seen.arrived = clock.now
     seen.headers = [("x-bf-dim-team", data.draw(TEXTS)), ("X-Who", data.draw(TEXTS))]
     seen.bytes_in = data.draw(st.integers(0, 10**9))
     for observer in observers:
@@ -193,9 +198,13 @@ def observed(data: DataObject, config: settings.Config, clock: Clock, observers:
     seen.status = data.draw(st.sampled_from([200, 400, 499]))
     seen.bytes_out = data.draw(st.integers(0, 10**9))
     clock.now += data.draw(st.floats(0, 1000))
-    client_left = data.draw(st.booleans())
+    seen.took = clock.now - seen.arrived
+    seen.client_left = data.draw(st.booleans())
+    lines = []
     for observer in observers:
-        observer.finished(seen, client_left)
+        observer.count(seen)
+        lines.append(observer.line(seen))
+    return lines
 
 
 CONFIGS = st.builds(
@@ -221,9 +230,9 @@ def text_and_sums(metrics: Metrics) -> tuple[list[str], dict[str, float]]:
 class PlainObserver(Observer):
     """Writes every line member by member."""
 
-    def finished(self, seen: Observation, client_left: bool) -> None:
+    def count(self, seen: Observation) -> None:
         with mock.patch.object(access_log, "pattern", return_value=None):
-            super().finished(seen, client_left)
+            super().count(seen)
 
 
 @given(st.data(), CONFIGS)
@@ -231,13 +240,12 @@ def test_what_is_counted_and_logged_is_what_the_plain_ways_count_and_log(
     data: DataObject, config: settings.Config
 ) -> None:
     own, library, clock = Metrics(config.labels), Metrics(config.labels, shared=True), Clock()
-    lines: list[str] = []
-    plain_lines: list[str] = []
-    observers = [Observer(config, own, lines.append), PlainObserver(config, library, plain_lines.append)]
+    observers = [Observer(config, own), PlainObserver(config, library)]
     with mock.patch.object(observation, "monotonic", clock):
         for _ in range(data.draw(st.integers(1, 4))):
-            observed(data, config, clock, observers)
-    assert lines == plain_lines
+            line, plain = observed(data, config, clock, observers)
+            assert line == plain
+            assert plain is not None
     (text, sums), (plain_text, plain_sums) = text_and_sums(own), text_and_sums(library)
     assert text == plain_text
     assert sums == pytest.approx(plain_sums)

@@ -18,7 +18,7 @@ CONFIG = settings.Config((KEY,))
 
 def finish(observer: Observer, model: str = "m", **more: object) -> None:
     """One request that the server served."""
-    seen = Observation("POST", "/v1/embeddings", "id", "::1")
+    seen = Observation("POST", "/v1/embeddings", "id", "::1", 0.0, 0.0)
     course = attempts.Course(CONFIG, attempts.Ask("vllm", model), Fallback("vllm", model))
     seen.tried = seen.served = attempts.Try(KEY, model, None, 0.0, course)
     seen.upstream.append((seen.tried, 0.25, True))
@@ -26,7 +26,7 @@ def finish(observer: Observer, model: str = "m", **more: object) -> None:
     for name, value in more.items():
         setattr(seen, name, value)
     observer.began(seen.method)
-    observer.finished(seen, client_left=False)
+    observer.count(seen)
 
 
 def values(metrics: Metrics) -> Mapping[str, str]:
@@ -58,7 +58,7 @@ def test_tokens_under_any_name(
 def test_a_label_that_is_no_text_costs_nobody_the_metrics() -> None:
     config = settings.Config((KEY,), labels=(Label("team"),))
     metrics = Metrics(config.labels)
-    finish(Observer(config, metrics, print), headers=[("x-bf-dim-team", "caf\udce9")])
+    finish(Observer(config, metrics), headers=[("x-bf-dim-team", "caf\udce9")])
     counted = 'http_requests_total{method="POST",path="/v1/embeddings",status="200",team="caf?"}'
     assert values(metrics)[counted] == "1.0"
 
@@ -66,7 +66,7 @@ def test_a_label_that_is_no_text_costs_nobody_the_metrics() -> None:
 def test_only_so_many_groups_are_remembered_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observation, "_MOST_REMEMBERED", 3)
     metrics = Metrics()
-    observer = Observer(CONFIG, metrics, print)
+    observer = Observer(CONFIG, metrics)
     for number in range(20):
         finish(observer, f"m-{number % 5}")
         assert len(observer._groups) <= 3
@@ -81,7 +81,7 @@ def test_only_so_many_groups_are_remembered_and_nothing_is_lost(monkeypatch: pyt
 
 def test_models_that_clients_make_up_are_not_remembered_one_by_one() -> None:
     metrics = Metrics()
-    observer = Observer(CONFIG, metrics, print)
+    observer = Observer(CONFIG, metrics)
     refusal = {"error": {"status_code": 404}, "status": 404, "served": None}
     for number in range(5):
         finish(observer, f"m-{number}", **refusal, tried=None, upstream=[])
@@ -99,7 +99,7 @@ def test_models_that_clients_make_up_are_not_remembered_one_by_one() -> None:
 
 
 def test_the_second_request_is_counted_by_what_is_remembered_of_the_first() -> None:
-    observer = Observer(CONFIG, Metrics(), print)
+    observer = Observer(CONFIG, Metrics())
     finish(observer)
     first = dict(observer._groups)
     finish(observer)
@@ -118,6 +118,6 @@ def test_the_second_request_is_counted_by_what_is_remembered_of_the_first() -> N
 def test_an_answer_that_tells_its_tokens_is_not_decoded_for_them(
     document: documents.Encoded, expected: object
 ) -> None:
-    seen = Observation("POST", "/v1/chat/completions", "id", "::1")
+    seen = Observation("POST", "/v1/chat/completions", "id", "::1", 0.0, 0.0)
     seen.used(document)
     assert seen.tokens == expected
