@@ -16,10 +16,14 @@ here is what it leaves open:
 * A body without a length ends with the connection.
 * After the answer the server has nothing to say. If it speaks, the connection
   is not to be used again.
+
+Servers say the same head again and again but for the length of the body: one
+that has just been read is known by its bytes, and llhttp is not asked again.
 """
 
+import re
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -33,9 +37,21 @@ _HEAD_END: Final = b"\r\n\r\n"
 _START: Final = b"HTTP/1."
 _SWITCHING: Final = 101  # the one status below 200 that is the last word
 _STATUS_AT: Final = len(b"HTTP/1.1 ")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: ([0-9]{1,9})\r\n", re.IGNORECASE)
+_MOST_DIGITS: Final = 9
+_LONGEST_KNOWN: Final = 4096  # bytes of a head
 _LAST_WORD: Final = frozenset(b"2345")  # first digits of a status behind which no other head belongs
 
 State = Literal["idle", "head", "body", "over"]
+
+
+class _Known(NamedTuple):
+    """A head with status 200 that keeps the connection: what is before and after the digits of its length."""
+
+    before: bytes
+    size: int
+    after: bytes
+    headers: dict[str, str]
 
 
 class _UnwantedError(Exception):
@@ -67,8 +83,8 @@ class ResponseParser:
     """
 
     __slots__ = (
-        "_barren", "_begun", "_bodiless", "_head", "_head_size", "_interim", "_llhttp", "_until_close",
-        "body", "fault", "headers", "keeps", "state", "status",
+        "_barren", "_begun", "_bodiless", "_head", "_head_size", "_interim", "_known", "_llhttp",
+        "_until_close", "body", "fault", "headers", "keeps", "state", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -85,6 +101,7 @@ class ResponseParser:
         self._head_size = 0  # of all heads of this answer
         self._interim = False  # the last head was not of the answer itself
         self._barren = 0
+        self._known: _Known | None = None
         self._llhttp = HttpResponseParser(self)
 
     @property
@@ -104,7 +121,7 @@ class ResponseParser:
         if self.state == "body":
             return self._parse(data, len(data))
         if self.state == "head":
-            return self._take_head(data)
+            return self._is_known(data) or self._take_head(data)
         self.keeps = False
         return False
 
@@ -121,6 +138,31 @@ class ResponseParser:
     def _fail(self, fault: str) -> bool:
         self.fault, self.keeps = fault, False
         return True
+
+    def _is_known(self, data: bytes) -> bool:
+        """Take in a whole answer that differs from the one before in its length and body only."""
+        known = self._known
+        if known is None or self._begun or self._head_size:
+            return False
+        head, _, body = data.partition(known.after)
+        length = head[known.size :]
+        if (
+            not (body and length.isdigit() and head.startswith(known.before))
+            or len(length) > _MOST_DIGITS
+            or int(length) != len(body)
+            or self._bodiless
+        ):
+            return False
+        self.state, self.status = "over", 200
+        self.headers = known.headers | {"content-length": length.decode()}
+        self.body.append(body)
+        return True
+
+    def _learn(self, head: bytes) -> None:
+        found = _LENGTH.search(head) if len(head) <= _LONGEST_KNOWN else None
+        if found is not None:
+            start, end = found.span(1)
+            self._known = _Known(head[:start], start, head[end:], self.headers)
 
     def _take_head(self, data: bytes) -> bool:
         while data and self.state == "head":
@@ -203,8 +245,8 @@ class ResponseParser:
             raise _UnwantedError
 
     def on_headers_complete(self) -> None:
-        headers, status = _fields(self._head), self._llhttp.get_status_code()
-        self._head = b""
+        head, self._head = self._head, b""
+        headers, status = _fields(head), self._llhttp.get_status_code()
         coding = headers.get("transfer-encoding")
         has_end = coding is not None or "content-length" in headers
         self._interim = 100 <= status < 200 and status != _SWITCHING
@@ -219,6 +261,8 @@ class ResponseParser:
             self.keeps = self._llhttp.should_keep_alive() and not self._bodiless and status != _SWITCHING
             self._until_close = not has_end
             self.state = "over" if self._bodiless else "body"
+            if status == 200 and self.keeps:
+                self._learn(head)
 
     def on_message_complete(self) -> None:
         if self.state == "body":

@@ -40,6 +40,59 @@ def test_any_cut_of_any_bytes_gives_the_same_answer(
     assert parse(cuts.draw(some.pieces(data)), bodiless, ends) == whole
 
 
+_USUAL_LENGTHS = st.sampled_from(
+    [b"3", b"3", b"003", b"4", b"0", b" 3", b"+3", b"3 ", b"", b"0" * 5000 + b"3"]
+)
+_LENGTH_NAMES = st.sampled_from([b"content-length: ", b"Content-Length: ", b"content-length:"])
+_OTHER_LINES = st.sampled_from(
+    [b"", b"a: b\r\n", b"a: c\r\n", b"content-length: 3\r\n", b"connection: close\r\n"]
+)
+_USUAL_STATUSES = st.sampled_from(
+    [b"200 OK", b"200 OK", b"200 OK", b"204 No Content", b"404 Not Found", b"103 Hints"]
+)
+_USUAL_BODIES = st.sampled_from([b"abc", b"abc", b"xyz", b"ab", b"abcd", b"", b"abcHTTP/1.1 200 OK\r\n\r\n"])
+
+
+@st.composite
+def recurring_answers(draw: st.DrawFn) -> bytes:
+    """Answers that are mostly alike."""
+    before, after = draw(_OTHER_LINES), draw(_OTHER_LINES)
+    head = b"HTTP/1.1 %b\r\n%b%b%b\r\n%b\r\n"
+    return head % (draw(_USUAL_STATUSES), before, draw(_LENGTH_NAMES), draw(_USUAL_LENGTHS), after) + draw(
+        _USUAL_BODIES
+    )
+
+
+class Forgetful(ResponseParser):
+    """Knows no head that it has seen before."""
+
+    def _is_known(self, data: bytes) -> bool:
+        return False
+
+
+@given(st.lists(st.tuples(recurring_answers(), st.booleans()), max_size=6), st.data())
+def test_an_answer_whose_head_is_known_is_read_as_any_other(
+    answers: Sequence[tuple[bytes, bool]], cuts: DataObject
+) -> None:
+    parsers = ResponseParser(), Forgetful()
+    for answer, bodiless in answers:
+        pieces = cuts.draw(st.just([answer]) | some.pieces(answer))
+        for parser in parsers:
+            parser.expect(bodiless)
+            for piece in pieces:
+                parser.feed(piece)
+        known, plain = (
+            (one.status, one.headers, list(one.headers), one.body, one.state, one.fault, one.keeps)
+            for one in parsers
+        )
+        assert known == plain
+        if not parsers[0].keeps or parsers[0].state != "over":
+            return
+        for parser in parsers:
+            parser.body.clear()
+            parser.state = "idle"
+
+
 @given(some.http_answers, st.booleans())
 def test_an_answer_is_whole_or_at_fault_once_the_connection_has_ended(data: bytes, bodiless: bool) -> None:
     outcome = parse([data], bodiless)
