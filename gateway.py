@@ -28,7 +28,6 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from routing import (
         attempts,
         auth,
-        failures,
         fallbacks,
         fleet,
         forms,
@@ -47,6 +46,7 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving.admission import Admission, FullError, Turn
     from serving.answers import Answer, EventStream
     from serving.backlog import Backlog
+    from serving.exchange import Exchange
     from serving.front import KnownHeads, Runner, Written, visit_of
     from serving.listener import Listener, listen
     from serving.metrics import CONTENT_TYPE, Metrics
@@ -54,7 +54,6 @@ if TYPE_CHECKING or not __package__:  # in a checkout
     from serving.presentation import encoded, presented
     from serving.relay import Relay
     from serving.server_versions import ServerVersions
-    from serving.uplink import Uplink
     from serving.visits import Direct, Handler, Visit
     from translate import Failure, documents, errors, servers
 else:  # installed
@@ -62,7 +61,6 @@ else:  # installed
     from .routing import (
         attempts,
         auth,
-        failures,
         fallbacks,
         fleet,
         forms,
@@ -81,6 +79,7 @@ else:  # installed
     from .serving.admission import Admission, FullError, Turn
     from .serving.answers import Answer, EventStream
     from .serving.backlog import Backlog
+    from .serving.exchange import Exchange
     from .serving.front import KnownHeads, Runner, Written, visit_of
     from .serving.listener import Listener, listen
     from .serving.metrics import CONTENT_TYPE, Metrics
@@ -88,7 +87,6 @@ else:  # installed
     from .serving.presentation import encoded, presented
     from .serving.relay import Relay
     from .serving.server_versions import ServerVersions
-    from .serving.uplink import Uplink
     from .serving.visits import Direct, Handler, Visit
     from .translate import Failure, documents, errors, servers
 
@@ -156,31 +154,11 @@ class Inquiry(NamedTuple):
     """What a client asks for, understood and not yet routed."""
 
     request_type: translate.RequestType
-    document: translate.Document
-    ask: attempts.Ask
-
-    @property
-    def operation(self) -> translate.Operation:
-        return translate.OPERATIONS[self.request_type]
-
-
-class Job(NamedTuple):
-    """One request to one server; ``uplink`` is the way there, ``way`` what to send through.
-
-    ``way`` is the uplink itself, or a recorder around it.
-    """
-
     operation: translate.Operation
     document: translate.Document
-    call: translate.Call
-    endpoint: transports.Endpoint
-    uplink: Uplink
-    way: transports.AsyncTransport
-
-    @property
-    def forwarded(self) -> dict[str, str]:
-        """The headers of the server's answer that the client gets to see."""
-        return headers.to_client(self.uplink.headers, self.endpoint.api_key)
+    provider: str
+    model: str
+    fallbacks: tuple[fallbacks.Fallback, ...]
 
 
 def _log_lines(lines: Sequence[str]) -> None:
@@ -277,8 +255,8 @@ class Gateway:
         if self.tracing is not None:
             seen.trace = self.tracing.begin(seen)
         observer = self.observer
-        observer.began(seen.method)
-        client_left = True
+        observer.began(method)
+        reply: Answer | EventStream | None = None
         task = cast("asyncio.Task[object]", asyncio.current_task())
         self.running.add(task)
         try:
@@ -293,26 +271,26 @@ class Gateway:
                 raise
             except Exception as error:
                 reply = _answer_to(error, visit)
-            seen.status = 200
-            if isinstance(reply, Answer):
-                seen.status, seen.bytes_out = reply.status, len(reply.body)
-            client_left = False
         finally:
             self.running.discard(task)
-            self._is_finished(observer, seen, client_left)
+            self._is_finished(observer, seen, reply)
         if isinstance(reply, Answer):
             reply.write(visit.wire, visit.headers)
 
-    def _is_finished(self, observer: Observer, seen: Observation, client_left: bool) -> None:
+    def _is_finished(self, observer: Observer, seen: Observation, reply: Answer | EventStream | None) -> None:
         """Nothing more will be known of a request."""
         seen.took = time.monotonic() - seen.arrived
-        seen.client_left = client_left
-        seen.status = seen.status or 499
+        if reply is None:
+            seen.client_left, seen.status = True, 499
+        elif isinstance(reply, Answer):
+            seen.status, seen.bytes_out = reply.status, len(reply.body)
+        else:
+            seen.status = 200
         if seen.trace is not None:
-            seen.trace.finished(seen, client_left)
+            seen.trace.finished(seen, seen.client_left)
         if self._counts_at_once:
             observer.count(seen)
-        self.over.add((observer, seen), at_once=seen.error is not None)
+        self.over.add((observer, seen), seen.error is not None)
 
     def _settle(self, over: Sequence[tuple[Observer, Observation]]) -> None:
         """Count requests that are over, and log them."""
@@ -365,20 +343,21 @@ class Gateway:
 
     def _way(
         self, endpoint: transports.Endpoint, visit: Visit, request_type: str
-    ) -> tuple[Uplink, transports.AsyncTransport] | Failure:
-        """The way to a server, or to a recording, and what to send through."""
-        if (text := visit.head.values.get(FAULT_HEADER)) is not None:
+    ) -> transports.AsyncTransport | Failure:
+        """What goes to a server, or to a recording."""
+        way: transports.AsyncTransport
+        if FAULT_HEADER in visit.head.values:
             if self._replay is None:
                 return errors.invalid("only a replay makes faults: no recordings are replayed", FAULT_HEADER)
             try:
-                uplink = Uplink(self._replay.with_fault(transports.Fault.parse(text)))
+                way = self._replay.with_fault(transports.Fault.parse(visit.head.values[FAULT_HEADER]))
             except ValueError as error:
                 return errors.invalid(str(error), FAULT_HEADER)
         else:
-            uplink = self._connect(endpoint) if self._replay is None else Uplink(self._replay)
-        if self._sink is None:
-            return uplink, uplink
-        return uplink, transports.AsyncRecordingTransport(uplink, self._sink, request_type)
+            way = self._connect(endpoint) if self._replay is None else self._replay
+        return (
+            way if self._sink is None else transports.AsyncRecordingTransport(way, self._sink, request_type)
+        )
 
     async def health(self, _visit: Visit) -> Answer:
         """What is known of each key; asks no server."""
@@ -400,29 +379,44 @@ class Gateway:
 
     async def serve(self, route: Route, visit: Visit) -> Answer | EventStream:
         """Answer one request of ``route``."""
-        seen = visit.seen
-        seen.operation = route.operation
+        visit.seen.operation = route.operation
+        admission, body = self._admission, visit.body
         try:
-            with self._admission.turn() as turn:
+            if body is not None and not route.form and admission.enters():
+                try:
+                    inquiry = self._understood(route, visit, self._read_flat(body))
+                    return inquiry if isinstance(inquiry, Answer) else await self._answer(inquiry, visit)
+                finally:
+                    admission.leave()
+            with admission.turn() as turn:
                 flat = self._at_hand(route, visit, turn)
                 if flat is None:
                     flat = await self._asked(route, visit, turn)
-                inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, visit, flat)
-                if isinstance(inquiry, Failure):
-                    return _failed(inquiry, visit)
-                seen.operation, seen.model = inquiry.request_type, inquiry.ask.model
-                if seen.trace is not None:
-                    seen.trace.understood(seen.operation, seen.model, inquiry.document.get("params"))
-                if visit.head.dry_run:
-                    seen.trace = None  # nobody is asked
-                    return self._explanation(inquiry, visit)
-                if not turn.takes():
-                    await turn.take()
-                if inquiry.operation.fold is None:
-                    return await self._whole(inquiry, visit)
-                return await self._stream(inquiry, visit)
+                inquiry = self._understood(route, visit, flat)
+                if isinstance(inquiry, Answer):
+                    return inquiry
+                await turn.take()
+                return await self._answer(inquiry, visit)
         except FullError:
             return _failed(_own(refusals.overloaded()), visit, others=_LATER)
+
+    def _understood(self, route: Route, visit: Visit, flat: translate.Document | Failure) -> Inquiry | Answer:
+        """What is asked for, or the answer where no server is asked."""
+        inquiry = flat if isinstance(flat, Failure) else self._inquiry(route, visit, flat)
+        if isinstance(inquiry, Failure):
+            return _failed(inquiry, visit)
+        seen = visit.seen
+        seen.operation, seen.model = inquiry.request_type, inquiry.model
+        if seen.trace is not None:
+            seen.trace.understood(seen.operation, seen.model, inquiry.document.get("params"))
+        if visit.head.dry_run:
+            seen.trace = None
+            return self._explanation(inquiry, visit)
+        return inquiry
+
+    def _answer(self, inquiry: Inquiry, visit: Visit) -> Awaitable[Answer | EventStream]:
+        """Ask servers."""
+        return self._whole(inquiry, visit) if inquiry.operation.fold is None else self._stream(inquiry, visit)
 
     async def list_models(self, visit: Visit) -> Answer:
         """The models of all keys, or a page of them."""
@@ -464,7 +458,7 @@ class Gateway:
         if isinstance(chosen, keys.Refusal):
             return _failed(_own(refusals.unroutable(chosen.message)), visit)
         call = _LIST_MODELS._replace(raw_response=visit.head.raw_response)
-        jobs: list[Job] = []
+        exchanges: list[Exchange] = []
         for key in chosen:
             endpoint = self._endpoint(key, visit)
             if isinstance(endpoint, Failure):
@@ -473,9 +467,9 @@ class Gateway:
             way = self._way(endpoint, visit, "list_models")
             if isinstance(way, Failure):
                 return _failed(way, visit)
-            jobs.append(Job(translate.OPERATIONS["list_models"], {}, call, endpoint, *way))
+            exchanges.append(Exchange(None, translate.OPERATIONS["list_models"], {}, call, endpoint, way))
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._listed(job)) for job in jobs]
+            tasks = [group.create_task(self._listed(exchange)) for exchange in exchanges]
         answers: list[listing.Answer] = []
         failure: Failure | None = None
         for key, task in zip(chosen, tasks, strict=True):
@@ -489,26 +483,26 @@ class Gateway:
                 answers.append(listing.Answer(key, outcome))
         if failure is not None and all(answer.models is None for answer in answers):
             statuses = listing.key_statuses(answers)
-            return _failed(errors.stamp(failure, call, "", key_statuses=statuses), visit, jobs[-1])
+            return _failed(errors.stamp(failure, call, "", key_statuses=statuses), visit, exchanges[-1])
         return listing.merge(answers)
 
-    async def _listed(self, job: Job) -> translate.Document | Failure:
+    async def _listed(self, exchange: Exchange) -> translate.Document | Failure:
         """What one server lists, after as many attempts as there is budget and time for."""
         end = asyncio.get_running_loop().time() + (self._listing_timeouts.total_s or _LISTING_S)
-        outcome, number = await _converse(job), 1
+        outcome, number = await exchange.converse(), 1
         with suppress(TimeoutError):
             async with asyncio.timeout_at(end):
                 while isinstance(outcome, Failure):
                     wait_s = attempts.wait_to_repeat_s(
                         self.config.retries,
                         number,
-                        _failed_at(job, outcome),
+                        exchange.failed(outcome),
                         random.random(),  # noqa: S311
                     )
                     if wait_s is None:
                         break
                     await asyncio.sleep(wait_s)
-                    outcome, number = await _converse(job), number + 1
+                    outcome, number = await exchange.converse(), number + 1
         return outcome
 
     async def refuse(self, route: unsupported.Route, visit: Visit) -> Answer:
@@ -530,6 +524,10 @@ class Gateway:
             return None
         if not turn.takes():
             turn.fits(len(body))
+        return self._read_flat(body)
+
+    def _read_flat(self, body: bytes) -> translate.Document | Failure:
+        limit = self.config.request_limit
         return _flat(body) if len(body) <= limit else _too_large(limit)
 
     async def _asked(self, route: Route, visit: Visit, turn: Turn) -> translate.Document | Failure:
@@ -575,38 +573,43 @@ class Gateway:
         if not isinstance(streamed, bool | None):
             return errors.invalid("stream must be true or false", "stream")
         request_type = route.streamed if streamed and route.streamed else route.operation
-        document = translate.OPERATIONS[request_type].from_flat(flat)
+        operation = translate.OPERATIONS[request_type]
+        document = operation.from_flat(flat)
         if isinstance(document, Failure):
             return document
         named = document.get("fallbacks")
-        ask = attempts.Ask(
+        return Inquiry(
+            request_type,
+            operation,
+            document,
             str(document.get("provider", "")),
             str(document.get("model", "")),
-            visit.head.pin,
-            visit.head.session,
             fallbacks.read(named, self.config).entries if named is not None else (),
         )
-        return Inquiry(request_type, document, ask)
 
-    def _job(self, inquiry: Inquiry, step: attempts.Try, visit: Visit) -> Job | Failure:
+    def _exchange(self, inquiry: Inquiry, step: attempts.Try, visit: Visit) -> Exchange | Failure:
         endpoint = self._endpoint(step.key, visit, step.model)
         if isinstance(endpoint, Failure):
             return endpoint
-        call = translate.Call(
-            inquiry.request_type,
-            raw_request=visit.head.raw_request,
-            raw_response=visit.head.raw_response,
-            original_model=step.original_model,
-            routing_info=step.routing_info,
-            structured_outputs=step.key.structured_outputs,
-            known_path=self._known_paths.get((inquiry.request_type, endpoint.url)),
-            verbatim=True,
-            server=self._server(step.key),
-        )
         way = self._way(endpoint, visit, inquiry.request_type)
         if isinstance(way, Failure):
             return way
-        return Job(inquiry.operation, step.applied(inquiry.document), call, endpoint, *way)
+        call = self._call(inquiry, step, visit)
+        return Exchange(step, inquiry.operation, step.applied(inquiry.document), call, endpoint, way)
+
+    def _call(self, inquiry: Inquiry, step: attempts.Try, visit: Visit) -> translate.Call:
+        request_type, head = inquiry.request_type, visit.head
+        return translate.Call(
+            request_type,
+            raw_request=head.raw_request,
+            raw_response=head.raw_response,
+            original_model=step.original_model,
+            routing_info=step.routing_info,
+            structured_outputs=step.key.structured_outputs,
+            known_path=self._known_paths.get((request_type, step.key.url)),
+            verbatim=True,
+            server=self._server(step.key),
+        )
 
     def _server(self, key: settings.Key) -> servers.Server:
         """What is known of the server of ``key``; no request waits for more to be known."""
@@ -632,67 +635,69 @@ class Gateway:
 
     def _explanation(self, inquiry: Inquiry, visit: Visit) -> Answer:
         """What would be sent to whom first; nothing is."""
-        step = self._first(inquiry.ask)
+        step = self._first(inquiry, visit)
         if isinstance(step, attempts.GiveUp):
             return _failed(_given_up(step, inquiry), visit)
-        job = self._job(inquiry, step, visit)
-        explained = (
-            job if isinstance(job, Failure) else translate.explained(job.operation, job.document, job.call)
-        )
-        if isinstance(explained, Failure) or isinstance(job, Failure):
-            return _failed(explained if isinstance(explained, Failure) else _INTERNAL, visit)
-        return Answer(encoded({**explained, "routing_info": job.call.routing_info}))
+        exchange = self._exchange(inquiry, step, visit)
+        if isinstance(exchange, Failure):
+            return _failed(exchange, visit)
+        call = exchange.call
+        explained = translate.explained(inquiry.operation, exchange.document, call)
+        if isinstance(explained, Failure):
+            return _failed(explained, visit)
+        return Answer(encoded({**explained, "routing_info": call.routing_info}))
 
     async def _whole(self, inquiry: Inquiry, visit: Visit) -> Answer:
         """Answer at once what is not streamed, after as many attempts as it takes."""
         seen = visit.seen
-        tried: list[tuple[attempts.Try, Job]] = []
-        step = self._first(inquiry.ask)
+        tried: list[Exchange] = []
+        step = self._first(inquiry, visit)
         while isinstance(step, attempts.Try):
             if step.wait_s:
                 await asyncio.sleep(step.wait_s)
-            job = self._job(inquiry, step, visit)
-            if isinstance(job, Failure):
-                return _failed(job, visit)
-            tried.append((step, job))
+            exchange = self._exchange(inquiry, step, visit)
+            if isinstance(exchange, Failure):
+                return _failed(exchange, visit)
             began = self._began(step, seen)
             try:
-                outcome = await _converse(job)
+                outcome = await exchange.converse()
                 if not isinstance(outcome, Failure):
-                    self._succeeded(step, job, seen)
+                    self._succeeded(step, exchange, seen)
                     seen.used(outcome)
-                    return Answer(encoded(outcome), others=job.forwarded)
+                    return Answer(encoded(outcome), 200, exchange.forwarded)
             finally:
                 self._is_over(step, seen, began)
-            step = self._after(step, outcome, job, seen)
-        return _failed(_given_up(step, inquiry), visit, _job_of(step, tried))
+            tried.append(exchange)
+            step = self._after(step, outcome, exchange, seen)
+        return _failed(_given_up(step, inquiry), visit, _exchange_of(step, tried))
 
     async def _stream(self, inquiry: Inquiry, visit: Visit) -> Answer | EventStream:
         """Relay a stream, after as many attempts as it takes to get its first event."""
         seen = visit.seen
         seen.stream = True
-        tried: list[tuple[attempts.Try, Job]] = []
+        tried: list[Exchange] = []
         relay = Relay(visit, self.config.sse_keep_alive_s)
         stream = relay.stream
-        step = self._first(inquiry.ask)
+        step = self._first(inquiry, visit)
         try:
             async with relay.kept_alive():
                 while isinstance(step, attempts.Try):
                     if step.wait_s:
                         await asyncio.sleep(step.wait_s)
-                    job = self._job(inquiry, step, visit)
-                    if isinstance(job, Failure):
-                        return await self._broken_off(job, relay, visit)
-                    tried.append((step, job))
+                    exchange = self._exchange(inquiry, step, visit)
+                    if isinstance(exchange, Failure):
+                        return await self._broken_off(exchange, relay, visit)
+                    tried.append(exchange)
                     began = self._began(step, seen)
                     try:
-                        failure = await self._relayed(step, job, relay, seen)
+                        failure = await self._relayed(step, exchange, relay, seen)
                     finally:
                         self._is_over(step, seen, began)
                     if failure is None:
                         return stream
-                    step = self._after(step, failure, job, seen)
-                return await self._broken_off(_given_up(step, inquiry), relay, visit, _job_of(step, tried))
+                    step = self._after(step, failure, exchange, seen)
+                given_up = _given_up(step, inquiry)
+                return await self._broken_off(given_up, relay, visit, _exchange_of(step, tried))
         except ConnectionResetError:  # the client left
             raise
         except asyncio.CancelledError:  # so it did, or there is no more time
@@ -708,35 +713,39 @@ class Gateway:
             return await self._broken_off(_INTERNAL, relay, visit)
 
     async def _broken_off(
-        self, failure: Failure, relay: Relay, visit: Visit, job: Job | None = None
+        self, failure: Failure, relay: Relay, visit: Visit, exchange: Exchange | None = None
     ) -> Answer | EventStream:
         """The answer when no attempt came to an event, or the end of a stream that has begun."""
-        failed = _failed(failure, visit, job)
+        failed = _failed(failure, visit, exchange)
         if not relay.stream.begun:
             return failed
         await relay.end(failed.body)
         return relay.stream
 
-    async def _relayed(self, step: attempts.Try, job: Job, relay: Relay, seen: Observation) -> Failure | None:
+    async def _relayed(
+        self, step: attempts.Try, exchange: Exchange, relay: Relay, seen: Observation
+    ) -> Failure | None:
         """Relay the events of one attempt; a failure before the first one is given back."""
-        plan = job.operation.plan(job.document, job.call)
+        operation, document, call = exchange.operation, exchange.document, exchange.call
+        plan = operation.plan(document, call)
         if isinstance(plan, Failure):
             return plan
-        if job.operation.fold is None:
+        if operation.fold is None:
             raise TypeError("this operation is not streamed")
         limit = self.config.network.first_event_timeout_s or None
         deadline = asyncio.timeout(limit)
         try:
-            async with deadline, job.way.stream(plan) as stream:
-                fold = job.operation.fold(job.document, stream.head, job.call)
+            async with deadline, exchange.way.stream(plan) as stream:
+                exchange.reply = stream.head
+                fold = operation.fold(document, stream.head, call)
                 batches = transports.batches_async(stream.pieces, fold)
                 batch = await anext(batches)
                 deadline.reschedule(None)
                 if isinstance(batch[0], Failure):
                     return batch[0]
-                self._succeeded(step, job, seen)
-                relay.begin(job.forwarded)
-                api_key = job.endpoint.api_key
+                self._succeeded(step, exchange, seen)
+                relay.begin(exchange.forwarded)
+                api_key = exchange.endpoint.api_key
                 relay.write(batch, api_key)
                 await relay.drain()
                 async for batch in batches:
@@ -746,17 +755,19 @@ class Gateway:
         except TimeoutError:
             if limit is None or not deadline.expired():
                 raise
-            return errors.stamp(_own(refusals.first_event_late(limit)), job.call, step.model)
+            return errors.stamp(_own(refusals.first_event_late(limit)), call, step.model)
         return None
 
-    def _first(self, ask: attempts.Ask) -> attempts.Try | attempts.GiveUp:
+    def _first(self, inquiry: Inquiry, visit: Visit) -> attempts.Try | attempts.GiveUp:
         """What to try first."""
-        if ask.session or ask.fallbacks:
+        head = visit.head
+        if head.session or inquiry.fallbacks:
+            ask = attempts.Ask(inquiry.provider, inquiry.model, head.pin, head.session, inquiry.fallbacks)
             return attempts.first(self.config, ask, self._fleet, _moment())
-        alike = ask.provider, ask.model, ask.pin
+        alike = inquiry.provider, inquiry.model, head.pin
         opening = self._openings.get(alike)
         if opening is None:
-            opening = attempts.opening(self.config, ask)
+            opening = attempts.opening(self.config, attempts.Ask(*alike))
             if len(self._openings) < _MOST_OPENINGS:  # clients make up models
                 self._openings[alike] = opening
         return opening.only or attempts.begin(opening, self._fleet, _moment())
@@ -773,16 +784,16 @@ class Gateway:
             self._fleet = self._fleet.ended(step.key)
         seen.upstream.append((step, time.monotonic() - began, seen.served is step))
 
-    def _succeeded(self, step: attempts.Try, job: Job, seen: Observation) -> None:
+    def _succeeded(self, step: attempts.Try, exchange: Exchange, seen: Observation) -> None:
         self._fleet = self._fleet.answered(step.key, step.asked_model)
         seen.served = step
-        if job.operation.follow_up is not translate.never:
-            self._known_paths[job.call.request_type, job.endpoint.url] = job.uplink.path
+        if exchange.path:
+            self._known_paths[exchange.call.request_type, exchange.endpoint.url] = exchange.path
 
     def _after(
-        self, step: attempts.Try, failure: Failure, job: Job, seen: Observation
+        self, step: attempts.Try, failure: Failure, exchange: Exchange, seen: Observation
     ) -> attempts.Try | attempts.GiveUp:
-        failed = _failed_at(job, failure)
+        failed = exchange.failed(failure)
         moment = _moment()
         self._fleet = self._fleet.failed(
             step.key, step.asked_model, failed, self.config.selection, moment.now_s
@@ -792,21 +803,6 @@ class Gateway:
         following = attempts.after(step, failed, self._fleet, moment)
         seen.trail = following.trail
         return following
-
-
-async def _converse(job: Job) -> translate.Document | Failure:
-    if not job.endpoint.url:
-        return errors.stamp(errors.missing_url(), job.call, "")
-    return await transports.run_async(job.way, translate.converse(job.operation, job.document, job.call))
-
-
-def _failed_at(job: Job, failure: Failure) -> failures.Failed:
-    told = job.uplink.headers
-    return failures.Failed(
-        failure.error,
-        failures.retry_after_s(told.get("retry-after"), told.get("date")),
-        unreachable=job.uplink.unreachable,
-    )
 
 
 def _new_id() -> str:
@@ -834,11 +830,11 @@ def _given_up(given_up: attempts.GiveUp, inquiry: Inquiry) -> Failure:
     failure = _own(given_up.error)
     if not given_up.own:
         return failure
-    return errors.stamp(failure, translate.Call(inquiry.request_type), inquiry.ask.model)
+    return errors.stamp(failure, translate.Call(inquiry.request_type), inquiry.model)
 
 
-def _job_of(given_up: attempts.GiveUp, tried: Sequence[tuple[attempts.Try, Job]]) -> Job | None:
-    return next((job for step, job in tried if step is given_up.tried), None)
+def _exchange_of(given_up: attempts.GiveUp, tried: Sequence[Exchange]) -> Exchange | None:
+    return next((exchange for exchange in tried if exchange.step is given_up.tried), None)
 
 
 async def _asks_for_stream(request: web.Request) -> bool:
@@ -896,14 +892,14 @@ def _flat(body: bytes) -> translate.Document | Failure:
 def _failed(
     failure: Failure,
     visit: Visit,
-    job: Job | None = None,
+    exchange: Exchange | None = None,
     others: Mapping[str, str] | None = None,
     closes: bool = False,
 ) -> Answer:
     """The answer that says what went wrong, which is then known of the request, too."""
     visit.seen.error = failure.error
-    error = presented(failure.error, "" if job is None else job.endpoint.api_key)
-    own = {**({} if job is None else job.forwarded), **(others or {})}
+    error = presented(failure.error, "" if exchange is None else exchange.endpoint.api_key)
+    own = {**({} if exchange is None else exchange.forwarded), **(others or {})}
     return Answer(encoded(error), errors.http_status(failure.error), own, closes=closes)
 
 

@@ -76,7 +76,7 @@ class Uplink:
         return unanswered and not self.connects and reply.elapsed_ms <= _STALE_MS
 
 
-Connect = Callable[[transports.Endpoint], Uplink]
+Connect = Callable[[transports.Endpoint], transports.AsyncTransport]
 """Makes the way to a server; opens nothing yet."""
 
 
@@ -96,7 +96,7 @@ async def connections(
     if transport == "httptools":
         context = trust if isinstance(trust, ssl.SSLContext) else None if trust else _gullible()
         async with transports.ConnectionPool(context, network.keep_alive_s) as pool:
-            yield lambda endpoint: Uplink(transports.HttptoolsTransport(pool, endpoint, resend_stale=True))
+            yield lambda endpoint: transports.HttptoolsTransport(pool, endpoint, resend_stale=True)
         return
     limit = network.connections_per_host
     pooled = aiohttp.TCPConnector(

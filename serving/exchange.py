@@ -1,0 +1,62 @@
+"""One request to one server."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from .layers import attempts, failures, headers, translate, transports
+
+
+class Exchange(msgspec.Struct):
+    """What is sent to a server on behalf of ``step``, and through what; in the end, what came back.
+
+    ``reply`` is the last one, or how it began; ``path`` is where it came from.
+    """
+
+    step: attempts.Try | None
+    operation: translate.Operation
+    document: translate.Document
+    call: translate.Call
+    endpoint: transports.Endpoint
+    way: transports.AsyncTransport
+    reply: transports.Reply | None = None
+    path: str = ""
+
+    async def converse(self) -> translate.Document | translate.Failure:
+        """Ask the server, and once more where its first answer leaves something open."""
+        operation, document, call = self.operation, self.document, self.call
+        if not self.endpoint.url:
+            return translate.errors.stamp(translate.errors.missing_url(), call, "")
+        once = operation.once
+        if once is not None and operation.follow_up is translate.never:
+            built = once.build(document, call)
+            plan = once.plan(built, document, call)
+            if isinstance(plan, translate.Failure):
+                return plan
+            reply = self.reply = await self.way.send(plan)
+            return once.parse(built, document, reply, reply.elapsed_ms, call)
+        conversation = translate.converse(operation, document, call)
+        try:
+            plan = next(conversation)
+            while True:
+                reply = self.reply = await self.way.send(plan)
+                self.path = plan.path
+                plan = conversation.send(reply)
+        except StopIteration as stop:
+            outcome: translate.Document | translate.Failure = stop.value
+            return outcome
+
+    @property
+    def forwarded(self) -> dict[str, str]:
+        """The headers of the server's answer that the client gets to see."""
+        return {} if self.reply is None else headers.to_client(self.reply.headers, self.endpoint.api_key)
+
+    def failed(self, failure: translate.Failure) -> failures.Failed:
+        """``failure``, and what else decides whether it is worth another attempt."""
+        told: Mapping[str, str] = {} if self.reply is None else self.reply.headers
+        cut = None if self.reply is None else self.reply.cut
+        return failures.Failed(
+            failure.error,
+            failures.retry_after_s(told.get("retry-after"), told.get("date")),
+            unreachable=cut is not None and cut.unreachable,
+        )
