@@ -14,9 +14,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler as RequestHandler
@@ -144,14 +145,26 @@ ROUTES: Final = (
 )
 
 _LIST_MODELS: Final = translate.Call("list_models")
+_random_bits: Final = random.getrandbits
 _RANDOM_BITS: Final = 0xFFFFFFFFFFFF_0FFF_3FFFFFFFFFFFFFFF
 _VERSION_4: Final = 0x000000000000_4000_8000000000000000
-_MOST_OPENINGS: Final = 1_000
+_MOST_LANES: Final = 1_000
 _VISIT: Final[web.RequestKey[Visit]] = web.RequestKey("visit", Visit)
 
 
+class Lane(NamedTuple):
+    """What requests for the same model have in common: where they begin, and how they are translated there.
+
+    ``calls`` are for ``opening.only``, and for requests that are of one type
+    and want the same of what is sent and received.
+    """
+
+    opening: attempts.Opening
+    calls: dict[tuple[str, bool, bool], translate.Call]
+
+
 class Inquiry(NamedTuple):
-    """What a client asks for, understood and not yet routed."""
+    """What a client asks for, understood and not yet routed; ``lane`` unless it is routed by itself."""
 
     request_type: translate.RequestType
     operation: translate.Operation
@@ -159,6 +172,7 @@ class Inquiry(NamedTuple):
     provider: str
     model: str
     fallbacks: tuple[fallbacks.Fallback, ...]
+    lane: Lane | None
 
 
 def _log_lines(lines: Sequence[str]) -> None:
@@ -190,7 +204,7 @@ class Gateway:
         self._counts_at_once = self.metrics.shared  # whoever has an answer finds it counted by all processes
         self.over: Final = Backlog(self._settle, pause_s)
         self._fleet = fleet.Fleet()
-        self._openings: dict[tuple[str, str, keys.Pin], attempts.Opening] = {}
+        self._lanes: dict[tuple[str, str, keys.Pin], Lane] = {}
         self._known_paths: dict[tuple[str, str], str] = {}  # what worked, by operation and server
         self._versions = ServerVersions(self._told_version)
         self._admission = Admission(config.concurrency)
@@ -211,7 +225,7 @@ class Gateway:
         """
         self.config = config
         self.known.forget()
-        self._openings.clear()
+        self._lanes.clear()
         self.observer = Observer(config, self.metrics)
         self._admission.concurrency = config.concurrency
         network = config.network
@@ -463,7 +477,7 @@ class Gateway:
             endpoint = self._endpoint(key, visit)
             if isinstance(endpoint, Failure):
                 return _failed(endpoint, visit)
-            endpoint = replace(endpoint, timeouts=self._listing_timeouts)
+            endpoint = msgspec.structs.replace(endpoint, timeouts=self._listing_timeouts)
             way = self._way(endpoint, visit, "list_models")
             if isinstance(way, Failure):
                 return _failed(way, visit)
@@ -570,22 +584,27 @@ class Gateway:
 
     def _inquiry(self, route: Route, visit: Visit, flat: translate.Document) -> Inquiry | Failure:
         streamed = flat.get("stream")
-        if not isinstance(streamed, bool | None):
+        if streamed is not None and not isinstance(streamed, bool):
             return errors.invalid("stream must be true or false", "stream")
         request_type = route.streamed if streamed and route.streamed else route.operation
         operation = translate.OPERATIONS[request_type]
         document = operation.from_flat(flat)
         if isinstance(document, Failure):
             return document
-        named = document.get("fallbacks")
-        return Inquiry(
-            request_type,
-            operation,
-            document,
-            str(document.get("provider", "")),
-            str(document.get("model", "")),
-            fallbacks.read(named, self.config).entries if named is not None else (),
-        )
+        head, named = visit.head, document.get("fallbacks")
+        chain = fallbacks.read(named, self.config).entries if named is not None else ()
+        provider, model = str(document.get("provider", "")), str(document.get("model", ""))
+        lane = None if chain or head.session else self._lane(provider, model, head.pin)
+        return Inquiry(request_type, operation, document, provider, model, chain, lane)
+
+    def _lane(self, provider: str, model: str, pin: keys.Pin) -> Lane:
+        alike = provider, model, pin
+        lane = self._lanes.get(alike)
+        if lane is None:
+            lane = Lane(attempts.opening(self.config, attempts.Ask(provider, model, pin)), {})
+            if len(self._lanes) < _MOST_LANES:  # clients make up models
+                self._lanes[alike] = lane
+        return lane
 
     def _exchange(self, inquiry: Inquiry, step: attempts.Try, visit: Visit) -> Exchange | Failure:
         endpoint = self._endpoint(step.key, visit, step.model)
@@ -594,11 +613,31 @@ class Gateway:
         way = self._way(endpoint, visit, inquiry.request_type)
         if isinstance(way, Failure):
             return way
-        call = self._call(inquiry, step, visit)
+        call = self._call(inquiry, step, visit.head)
         return Exchange(step, inquiry.operation, step.applied(inquiry.document), call, endpoint, way)
 
-    def _call(self, inquiry: Inquiry, step: attempts.Try, visit: Visit) -> translate.Call:
-        request_type, head = inquiry.request_type, visit.head
+    def _call(self, inquiry: Inquiry, step: attempts.Try, head: request_heads.RequestHead) -> translate.Call:
+        request_type, lane = inquiry.request_type, inquiry.lane
+        server = self._server(step.key)
+        if (
+            lane is None
+            or step is not lane.opening.only
+            or inquiry.operation.follow_up is not translate.never
+        ):
+            return self._new_call(request_type, step, head, server)
+        kind = request_type, head.raw_request, head.raw_response
+        call = lane.calls.get(kind)
+        if call is None or call.server is not server:
+            call = lane.calls[kind] = self._new_call(request_type, step, head, server)
+        return call
+
+    def _new_call(
+        self,
+        request_type: translate.RequestType,
+        step: attempts.Try,
+        head: request_heads.RequestHead,
+        server: servers.Server,
+    ) -> translate.Call:
         return translate.Call(
             request_type,
             raw_request=head.raw_request,
@@ -608,18 +647,20 @@ class Gateway:
             structured_outputs=step.key.structured_outputs,
             known_path=self._known_paths.get((request_type, step.key.url)),
             verbatim=True,
-            server=self._server(step.key),
+            server=server,
         )
 
     def _server(self, key: settings.Key) -> servers.Server:
         """What is known of the server of ``key``; no request waits for more to be known."""
         version = key.server_version
+        if not version:
+            return servers.UNKNOWN
         if version == settings.LEARNT_VERSION:
             if self._replay is not None:
                 return servers.UNKNOWN
             limits_s = transports.Timeouts(_VERSION_S, _VERSION_S, _VERSION_S, _VERSION_S)
             version = self._versions.of(transports.Endpoint(key.url, key.value, timeouts=limits_s))
-        return servers.server(version)
+        return _server_of(version)
 
     async def _told_version(self, endpoint: transports.Endpoint) -> str:
         reply = await self._connect(endpoint).send(translate.Plan("GET", servers.PATH))
@@ -760,17 +801,12 @@ class Gateway:
 
     def _first(self, inquiry: Inquiry, visit: Visit) -> attempts.Try | attempts.GiveUp:
         """What to try first."""
+        lane = inquiry.lane
+        if lane is not None:
+            return lane.opening.only or attempts.begin(lane.opening, self._fleet, _moment())
         head = visit.head
-        if head.session or inquiry.fallbacks:
-            ask = attempts.Ask(inquiry.provider, inquiry.model, head.pin, head.session, inquiry.fallbacks)
-            return attempts.first(self.config, ask, self._fleet, _moment())
-        alike = inquiry.provider, inquiry.model, head.pin
-        opening = self._openings.get(alike)
-        if opening is None:
-            opening = attempts.opening(self.config, attempts.Ask(*alike))
-            if len(self._openings) < _MOST_OPENINGS:  # clients make up models
-                self._openings[alike] = opening
-        return opening.only or attempts.begin(opening, self._fleet, _moment())
+        ask = attempts.Ask(inquiry.provider, inquiry.model, head.pin, head.session, inquiry.fallbacks)
+        return attempts.first(self.config, ask, self._fleet, _moment())
 
     def _began(self, step: attempts.Try, seen: Observation) -> float:
         """A request goes to a server; gives the time."""
@@ -807,8 +843,13 @@ class Gateway:
 
 def _new_id() -> str:
     """A random UUID (RFC 9562, 5.4)."""
-    digits = f"{random.getrandbits(128) & _RANDOM_BITS | _VERSION_4:032x}"
+    digits = "%032x" % (_random_bits(128) & _RANDOM_BITS | _VERSION_4)
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+@lru_cache(maxsize=64)
+def _server_of(version: str) -> servers.Server:
+    return servers.server(version)
 
 
 @cache

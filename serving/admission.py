@@ -38,9 +38,11 @@ class Admission:
 
     def enters(self) -> bool:
         """Take a place among those that run, if there is one; raises ``FullError``."""
-        if self.check() == "wait":
+        running = self.running
+        if limits.admit(self.concurrency, running, len(self._waiting)) != "run":
+            self.check()
             return False
-        self.running += 1
+        self.running = running + 1
         return True
 
     async def enter(self) -> None:

@@ -67,7 +67,6 @@ class Gaps:
 
 class Observation(msgspec.Struct):
     """What is known of one request so far; times are of a clock that only goes forward, in seconds.
-
     ``at`` is the time of day. ``path`` is the route. ``tried`` is the latest try, ``served`` the one
     that succeeded. ``took`` and ``client_left`` are known when it is over, ``pattern``, that of its
     line, when it is counted.
@@ -112,8 +111,11 @@ class Observation(msgspec.Struct):
     def used(self, document: Mapping[str, object]) -> None:
         """An answer, or the last event of one, may tell token counts."""
         if isinstance(document, translate.documents.Encoded) and document.tokens is not None:
-            read, written, cached = document.tokens
-            self.tokens = _count(read), _count(written), _count(cached)
+            read, written, cached = told = document.tokens
+            if 0 <= read < _MOST_TOKENS and 0 <= written < _MOST_TOKENS and 0 <= (cached or 0) < _MOST_TOKENS:
+                self.tokens = told
+            else:
+                self.tokens = _count(read), _count(written), _count(cached)
             return
         usage = document.get("usage")
         if usage is None and "usage" not in document:

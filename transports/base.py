@@ -9,11 +9,13 @@ import re
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import msgspec
 
 T = TypeVar("T")
 Event_co = TypeVar("Event_co", covariant=True)
@@ -147,12 +149,12 @@ DRAIN_S: Final = 0.25
 LARGE_UPLOAD: Final = 1024 * 1024
 _BLOCK_BYTES: Final = 64 * 1024
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_USUAL_TIMEOUTS: Final = Timeouts()
 _VERSION_SUFFIX: Final = re.compile(r"/v1/*\Z")
 _LINE_FOLD: Final = re.compile(r"\s*[\r\n]\s*")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """Where a server is and how to be let in.
 
     ``url`` may end in slashes or in ``/v1``: both are taken off, so that
@@ -166,8 +168,8 @@ class Endpoint:
 
     url: str
     api_key: str = ""
-    headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS)
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    headers: Mapping[str, str] = _NO_HEADERS
+    timeouts: Timeouts = _USUAL_TIMEOUTS
     reply_limit: int = 256 * 1024 * 1024
 
     def __repr__(self) -> str:

@@ -5,11 +5,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.contract.libraries import LIBRARIES, LIMITS
 from tests.contract.loopback import (
