@@ -144,6 +144,7 @@ ROUTES: Final = (
     Route("POST", _everywhere("audio/transcriptions"), "transcription", "transcription_stream", form=True),
 )
 
+_current_task: Final = cast("Callable[[], asyncio.Task[object]]", asyncio.current_task)
 _LIST_MODELS: Final = translate.Call("list_models")
 _random_bits: Final = random.getrandbits
 _RANDOM_BITS: Final = 0xFFFFFFFFFFFF_0FFF_3FFFFFFFFFFFFFFF
@@ -271,7 +272,7 @@ class Gateway:
         observer = self.observer
         observer.began(method)
         reply: Answer | EventStream | None = None
-        task = cast("asyncio.Task[object]", asyncio.current_task())
+        task = _current_task()
         self.running.add(task)
         try:
             try:
@@ -699,7 +700,8 @@ class Gateway:
             exchange = self._exchange(inquiry, step, visit)
             if isinstance(exchange, Failure):
                 return _failed(exchange, visit)
-            began = self._began(step, seen)
+            counts = self._is_tried(step, seen)
+            began = time.monotonic()
             try:
                 outcome = await exchange.converse()
                 if not isinstance(outcome, Failure):
@@ -707,7 +709,9 @@ class Gateway:
                     seen.used(outcome)
                     return Answer(encoded(outcome), 200, exchange.forwarded)
             finally:
-                self._is_over(step, seen, began)
+                seen.upstream.append((step, time.monotonic() - began, seen.served is step))
+                if counts:
+                    self._fleet = self._fleet.ended(step.key)
             tried.append(exchange)
             step = self._after(step, outcome, exchange, seen)
         return _failed(_given_up(step, inquiry), visit, _exchange_of(step, tried))
@@ -729,11 +733,14 @@ class Gateway:
                     if isinstance(exchange, Failure):
                         return await self._broken_off(exchange, relay, visit)
                     tried.append(exchange)
-                    began = self._began(step, seen)
+                    counts = self._is_tried(step, seen)
+                    began = time.monotonic()
                     try:
                         failure = await self._relayed(step, exchange, relay, seen)
                     finally:
-                        self._is_over(step, seen, began)
+                        seen.upstream.append((step, time.monotonic() - began, seen.served is step))
+                        if counts:
+                            self._fleet = self._fleet.ended(step.key)
                     if failure is None:
                         return stream
                     step = self._after(step, failure, exchange, seen)
@@ -808,17 +815,12 @@ class Gateway:
         ask = attempts.Ask(inquiry.provider, inquiry.model, head.pin, head.session, inquiry.fallbacks)
         return attempts.first(self.config, ask, self._fleet, _moment())
 
-    def _began(self, step: attempts.Try, seen: Observation) -> float:
-        """A request goes to a server; gives the time."""
+    def _is_tried(self, step: attempts.Try, seen: Observation) -> bool:
+        """A request goes to a server; gives whether ``_fleet`` is to be told of its end."""
         seen.tried = step
-        if step.counts:
+        if counts := step.counts:
             self._fleet = self._fleet.started(step.key, step.shares)
-        return time.monotonic()
-
-    def _is_over(self, step: attempts.Try, seen: Observation, began: float) -> None:
-        if step.counts:
-            self._fleet = self._fleet.ended(step.key)
-        seen.upstream.append((step, time.monotonic() - began, seen.served is step))
+        return counts
 
     def _succeeded(self, step: attempts.Try, exchange: Exchange, seen: Observation) -> None:
         self._fleet = self._fleet.answered(step.key, step.asked_model)

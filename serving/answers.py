@@ -6,11 +6,11 @@ answer.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from time import time
 from typing import Final, Protocol
 
 from .layers import headers
@@ -59,10 +59,10 @@ class Wire:
 
     def head(self, status: int, content_type: str, others: Mapping[str, str], framing: str) -> bytes:
         """The head of an answer; ``others`` and ``framing`` are headers besides those of every answer."""
-        connection = "" if self.keeps is not self.is_old else _CONNECTION[self.keeps]
-        lines = "".join([f"{name}: {value}\r\n" for name, value in others.items()])
-        first = _first_lines(self.is_old, status, content_type)
-        head = f"{first}{connection}{lines}date: {_date(int(time.time()))}\r\n{framing}\r\n"
+        head = _start(self.is_old, self.keeps, status, content_type, int(time()))
+        for name, value in others.items():
+            head += f"{name}: {value}\r\n"
+        head += f"{framing}\r\n"
         return head.encode("utf-8", "surrogateescape")  # as aiohttp decoded what comes back of the client's
 
     def write(self, data: bytes, more: bytes = b"") -> None:
@@ -151,20 +151,15 @@ class EventStream:
 
 
 _CONNECTION: Final = {True: "connection: keep-alive\r\n", False: "connection: close\r\n"}
-
-
-@lru_cache(maxsize=256)
-def _first_lines(is_old: bool, status: int, content_type: str) -> str:
-    phrase = HTTPStatus(status).phrase if status in _KNOWN else ""
-    lines = _OF_EVERY_ANSWER | ({"content-type": content_type} if content_type else {})
-    return f"HTTP/1.{0 if is_old else 1} {status} {phrase}\r\n" + "".join(
-        [f"{name}: {value}\r\n" for name, value in lines.items()]
-    )
-
-
 _KNOWN: Final = frozenset(HTTPStatus)
 
 
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+@lru_cache(maxsize=256)
+def _start(is_old: bool, keeps: bool, status: int, content_type: str, second: int) -> str:
+    """What heads of answers begin with in a ``second`` since 1970."""
+    phrase = HTTPStatus(status).phrase if status in _KNOWN else ""
+    lines = _OF_EVERY_ANSWER | ({"content-type": content_type} if content_type else {})
+    connection = "" if keeps is not is_old else _CONNECTION[keeps]
+    fixed = "".join([f"{name}: {value}\r\n" for name, value in lines.items()]) + connection
+    date = formatdate(second, usegmt=True)
+    return f"HTTP/1.{0 if is_old else 1} {status} {phrase}\r\n{fixed}date: {date}\r\n"

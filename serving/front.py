@@ -29,6 +29,8 @@ _MALFORMED: Final = "malformed HTTP request"
 _INTERNAL: Final = "internal server error"
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,9})\r\n")
+_MOST_DIGITS: Final = 9
+_IN_PLACE_OF_LENGTH: Final = b"\0"
 _SPECIAL: Final = (
     "connection",
     "content-encoding",
@@ -57,11 +59,24 @@ class Service(Protocol):
     async def attend(self, visit: Visit, direct: Direct) -> None: ...
 
 
-class Known(NamedTuple):
-    """What a head means, and who answers the request."""
+class Known:
+    """What a head means, and who answers the request; ``forgotten`` when it means something else now."""
 
-    head: request_heads.RequestHead
-    direct: Direct
+    __slots__ = ("direct", "forgotten", "head")
+
+    def __init__(self, head: request_heads.RequestHead, direct: Direct) -> None:
+        self.head: Final = head
+        self.direct: Final = direct
+        self.forgotten = False
+
+
+class Latest(NamedTuple):
+    """The head that was known last over a connection: the ``size`` bytes before its length, and all after."""
+
+    before: bytes
+    size: int
+    after: bytes
+    known: Known
 
 
 class KnownHeads:
@@ -81,11 +96,13 @@ class KnownHeads:
     def learn(self, key: bytes, known: Known) -> None:
         """Remember a head."""
         while len(self._heads) >= _MOST_HEADS:
-            del self._heads[next(iter(self._heads))]
+            self._heads.pop(next(iter(self._heads))).forgotten = True
         self._heads[key] = known
 
     def forget(self) -> None:
         """Nothing is known any more."""
+        for known in self._heads.values():
+            known.forgotten = True
         self._heads.clear()
 
 
@@ -107,7 +124,7 @@ def framed(data: bytes) -> Frame | None:
         return Frame(b"", end + 4, 0)
     first, last = found.span(1)
     # aiohttp reads no head with a NUL: two heads with a key that was learnt differ in these digits only.
-    return Frame(data[:first] + b"\0" + data[last:end], end + 4, int(data[first:last]))
+    return Frame(data[:first] + _IN_PLACE_OF_LENGTH + data[last:end], end + 4, int(data[first:last]))
 
 
 class _Connection(RequestHandler):
@@ -120,13 +137,14 @@ class _Connection(RequestHandler):
 
     __slots__ = (
         "_active_at", "_arriving", "_awaited", "_ends", "_foreign", "_held", "_held_size", "_idle_timer",
-        "_missing", "_owed", "_patience", "_peer", "_task", "_unproven", "_wire", "service",
+        "_latest", "_missing", "_owed", "_patience", "_peer", "_task", "_unproven", "_wire", "service",
     )  # fmt: skip
 
     def __init__(self, service: Service, server: web.Server, **settings: Any) -> None:
         super().__init__(server, **settings)
         self.service: Final = service
         self._foreign = not _TELLS
+        self._latest: Latest | None = None
         self._unproven: Frame | None = None  # what aiohttp is to confirm
         self._task: asyncio.Task[None] | None = None
         self._wire: Wire | None = None
@@ -159,14 +177,29 @@ class _Connection(RequestHandler):
 
     def _look_at(self, data: bytes) -> None:
         """Take the request that ``data`` is, or begins, the short way or give it to aiohttp."""
+        is_idle, latest = self._is_idle(), self._latest
+        if latest is not None and is_idle:
+            head, _, body = data.partition(latest.after)
+            digits = head[latest.size :]
+            if (
+                digits.isdigit()
+                and head.startswith(latest.before)
+                and len(digits) <= _MOST_DIGITS
+                and int(digits) == len(body)
+                and not latest.known.forgotten
+            ):
+                self._begin(latest.known, body)
+                return
         frame = framed(data)
         if frame is None:
             self._hand_over(data)
             return
         key, head_size, length = frame
-        known = self.service.known.get(key) if self._is_idle() else None
+        known = self.service.known.get(key) if is_idle else None
         missing = head_size + length - len(data)
         if known is not None and missing == 0:
+            before, _, after = key.partition(_IN_PLACE_OF_LENGTH)
+            self._latest = Latest(before, len(before), after + _HEAD_END, known)
             self._begin(known, data[head_size:])
         elif known is not None and missing > 0 and length <= _LARGEST_BODY:
             self._missing, self._awaited = missing, (frame, known)
@@ -244,7 +277,8 @@ class _Connection(RequestHandler):
             wire = self._wire = Wire(self, StreamWriter(self, self._loop).drain)
         try:
             await self.service.attend(Visit(known.head, wire, self._peer, body=body), known.direct)
-            await wire.drain()
+            if self.writing_paused:
+                await wire.drain()
         except ConnectionError:
             self._ends = True
         except Exception:

@@ -112,7 +112,7 @@ class Observation(msgspec.Struct):
         """An answer, or the last event of one, may tell token counts."""
         if isinstance(document, translate.documents.Encoded) and document.tokens is not None:
             read, written, cached = told = document.tokens
-            if 0 <= read < _MOST_TOKENS and 0 <= written < _MOST_TOKENS and 0 <= (cached or 0) < _MOST_TOKENS:
+            if 0 <= read | written | (cached or 0) < _MOST_TOKENS:  # a power of two
                 self.tokens = told
             else:
                 self.tokens = _count(read), _count(written), _count(cached)

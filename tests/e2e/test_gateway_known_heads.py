@@ -174,7 +174,14 @@ def test_another_configuration_understands_them_anew(
     async def reload() -> None:
         running.app[gateway.GATEWAY].configure(config(upstream, auth=Auth(("client-canary-2",))))
 
-    loop_thread.run(reload())
+    upstream.answers(reply(COMPLETION), reply(COMPLETION))
+    with running.client() as before:
+        for _ in range(2):
+            before.sendall(ask(ASK))
+            assert answered(before)[0] == 200
+        loop_thread.run(reload())
+        before.sendall(ask(ASK))
+        assert answered(before)[0] == 401
     for _ in range(2):
         with running.client() as client:
             client.sendall(ask(ASK))

@@ -142,9 +142,12 @@ UNUSUAL = [
 ]  # fmt: skip
 
 
+LINES = st.lists(st.sampled_from(ORDINARY), unique=True, max_size=2)
+
+
 @st.composite
-def requests_(draw: st.DrawFn) -> bytes:
-    lines = draw(st.lists(st.sampled_from(ORDINARY), unique=True, max_size=2))
+def requests_(draw: st.DrawFn, with_lines: st.SearchStrategy[list[bytes]] = LINES) -> bytes:
+    lines = [*draw(with_lines)]
     if draw(st.integers(0, 4)) == 0:
         lines.append(draw(st.sampled_from(UNUSUAL)))
     whole = post(draw(BODIES), *lines)
@@ -164,7 +167,8 @@ def requests_(draw: st.DrawFn) -> bytes:
 @st.composite
 def conversations(draw: st.DrawFn) -> list[tuple[bytes, bool]]:
     """Requests in pieces: as they are, or cut and stuck together anywhere."""
-    asked = draw(st.lists(requests_(), min_size=1, max_size=4))
+    lines = st.just(draw(LINES)) if draw(st.booleans()) else LINES
+    asked = draw(st.lists(requests_(lines), min_size=1, max_size=6))
     if draw(st.booleans()):
         return [(request, draw(st.booleans())) for request in asked]
     together = b"".join(asked)
@@ -191,6 +195,23 @@ def test_a_known_head_is_taken_the_short_way(cut: int, pause: bool) -> None:
     answer, short = asyncio.run(conversation(pieces, [post(b"", *ORDINARY)]))
     assert short == 2
     assert answer == asyncio.run(conversation(pieces, None))[0]
+
+
+def test_a_head_is_compared_with_the_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[bytes] = []
+    take_apart = front.framed
+
+    def framed(data: bytes) -> front.Frame | None:
+        looked_at.append(data)
+        return take_apart(data)
+
+    monkeypatch.setattr(front, "framed", framed)
+    others = [post(body, *ORDINARY) for body in (b"", b"x" * 12)]
+    longer = others[1].replace(b"Content-Length: 12", b"Content-Length: 13")
+    pieces = [(KNOWN, True), *((other, True) for other in others), (longer, True), (b"y", True)]
+    answer, short = asyncio.run(conversation(pieces, [KNOWN]))
+    assert (answer.count(b"HTTP/1.1 200 OK"), short) == (4, 4)
+    assert looked_at == [KNOWN, KNOWN, longer]  # the first was on another connection
 
 
 def test_what_comes_during_a_request_is_held_and_then_served() -> None:

@@ -18,7 +18,7 @@ ID: Mapping[str, str] = {"x-request-id": "r"}
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_date", lambda _second: DATE)
+    monkeypatch.setattr(answers, "time", lambda: 1_795_403_182.9)
 
 
 class Client:
@@ -63,7 +63,7 @@ def test_an_answer(is_old: bool, keeps: bool, status_line: str, connection: str)
     assert wire.keeps is keeps
     assert [write.decode() for write in sent(client)] == [
         f"{status_line}\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: application/json\r\n{connection}"
-        f"x-request-id: r\r\n{DATE_LINE}content-length: 10\r\n\r\n" + '{"a":"é"}'
+        f"{DATE_LINE}x-request-id: r\r\ncontent-length: 10\r\n\r\n" + '{"a":"é"}'
     ]
 
 
@@ -74,7 +74,7 @@ def test_an_answer_that_is_the_last() -> None:
     assert not wire.keeps
     assert [write.decode() for write in sent(client)] == [
         f"HTTP/1.1 418 I'm a Teapot\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: application/json\r\n"
-        f"connection: close\r\nallow: GET\r\nx-request-id: r\r\n{DATE_LINE}content-length: 2\r\n\r\n{{}}"
+        f"connection: close\r\n{DATE_LINE}allow: GET\r\nx-request-id: r\r\ncontent-length: 2\r\n\r\n{{}}"
     ]
 
 
@@ -128,7 +128,7 @@ def test_a_stream() -> None:
     assert (stream.begun, stream.ended) == (True, True)
     client.drain.assert_not_awaited()
     assert [write.decode() for write in sent(client)] == [
-        f"HTTP/1.1 200 OK\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: text/event-stream\r\n{DATE_LINE}"
+        f"HTTP/1.1 200 OK\r\n{SECURITY}server: bifrost-vllm\r\n{DATE_LINE}content-type: text/event-stream\r\n"
         "transfer-encoding: chunked\r\n\r\n3\r\none\r\n",
         "11\r\nseventeen bytes..\r\n",
         "3\r\nend\r\n0\r\n\r\n",
@@ -141,7 +141,7 @@ def test_a_stream_over_http_1_0_ends_with_the_connection() -> None:
     streamed(EventStream(wire))
     assert not wire.keeps
     assert [write.decode() for write in sent(client)] == [
-        f"HTTP/1.0 200 OK\r\n{SECURITY}server: bifrost-vllm\r\ncontent-type: text/event-stream\r\n{DATE_LINE}"
+        f"HTTP/1.0 200 OK\r\n{SECURITY}server: bifrost-vllm\r\n{DATE_LINE}content-type: text/event-stream\r\n"
         "\r\none",
         "seventeen bytes..",
         "end",
