@@ -272,7 +272,7 @@ class Gateway:
         observer = self.observer
         observer.began(method)
         reply: Answer | EventStream | None = None
-        task = _current_task()
+        task = visit.task or _current_task()
         self.running.add(task)
         try:
             try:
@@ -823,7 +823,8 @@ class Gateway:
         return counts
 
     def _succeeded(self, step: attempts.Try, exchange: Exchange, seen: Observation) -> None:
-        self._fleet = self._fleet.answered(step.key, step.asked_model)
+        if self._fleet.resting:
+            self._fleet = self._fleet.answered(step.key, step.asked_model)
         seen.served = step
         if exchange.path:
             self._known_paths[exchange.call.request_type, exchange.endpoint.url] = exchange.path

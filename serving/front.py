@@ -267,16 +267,20 @@ class _Connection(RequestHandler):
 
     def _begin(self, known: Known, body: bytes) -> None:
         self.keep_alive(True)  # and have no time run out meanwhile
-        self._task = asyncio.Task(self._serve(known, body), loop=self._loop, name="request")
-
-    async def _serve(self, known: Known, body: bytes) -> None:
         wire = self._wire
         if wire is None:
             peer = self.peername
             self._peer = str(peer[0] if isinstance(peer, tuple) else peer or "")
             wire = self._wire = Wire(self, StreamWriter(self, self._loop).drain)
+        visit = Visit(known.head, wire, self._peer, None, body)
+        visit.task = self._task = asyncio.Task(
+            self._serve(visit, known.direct), loop=self._loop, name="request"
+        )
+
+    async def _serve(self, visit: Visit, direct: Direct) -> None:
+        wire = visit.wire
         try:
-            await self.service.attend(Visit(known.head, wire, self._peer, body=body), known.direct)
+            await self.service.attend(visit, direct)
             if self.writing_paused:
                 await wire.drain()
         except ConnectionError:

@@ -1,7 +1,8 @@
 """One request of a client, as those who answer it see it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 
@@ -14,10 +15,11 @@ class Visit:
     """A request: its head, read, the way back, and the whole body or what to read it from.
 
     ``client`` is an address. ``request`` is there for what was read by aiohttp,
-    ``body`` for what was not. ``request_id`` and ``seen`` are there once somebody attends to it.
+    ``body`` for what was not. ``task`` serves it, where that is known; ``request_id`` and ``seen`` are
+    there once somebody attends to it.
     """
 
-    __slots__ = ("_request", "body", "client", "head", "request_id", "seen", "wire")
+    __slots__ = ("_request", "body", "client", "head", "request_id", "seen", "task", "wire")
 
     request_id: str
     seen: Observation
@@ -35,6 +37,7 @@ class Visit:
         self.client: Final = client
         self.body: Final = body
         self._request: Final = request
+        self.task: asyncio.Task[Any] | None = None
 
     @property
     def request(self) -> web.Request:
@@ -51,9 +54,7 @@ class Visit:
     @property
     def headers(self) -> dict[str, str]:
         """What every answer to it has as headers."""
-        allowed = self.head.verdict.headers
-        own = {"x-request-id": self.request_id}
-        return {**allowed, **own} if allowed else own
+        return {**self.head.verdict.headers, "x-request-id": self.request_id}
 
 
 Handler = Callable[[Visit], Awaitable[Answer | EventStream]]

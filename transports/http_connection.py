@@ -63,9 +63,10 @@ class Connection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether another request may be sent: none is under way, and both sides keep the connection."""
-        transport, answer = self._transport, self.answer
-        free = answer.keeps and answer.state in {"idle", "over"} and not self.lost
-        return free and transport is not None and not transport.is_closing()
+        answer, transport = self.answer, self._transport
+        if not answer.keeps or self.lost or transport is None or transport.is_closing():
+            return False
+        return answer.state in {"over", "idle"}
 
     async def ask(
         self,
@@ -120,12 +121,16 @@ class Connection(asyncio.Protocol):
         """What came of the body; nothing when all of it was taken."""
         body = self.answer.body
         data = b"".join(body)  # of one piece, it is that piece
-        self._emptied()
+        body.clear()
+        self._waiting = 0
+        if self._paused:
+            self._emptied()
         return data
 
     def rest(self) -> None:
         """The exchange is over: what nobody read is gone, and the server is to be silent until the next."""
-        self._emptied()
+        if self._waiting:
+            self._emptied()
         self.answer.state = "idle"
         self.idle_since = self._loop.time()
 
