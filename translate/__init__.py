@@ -18,7 +18,7 @@ from . import (
     sse,
     transcriptions,
 )
-from .conversation import Operation, converse, never
+from .conversation import Begun, Operation, Prepared, converse, never, prepared
 from .errors import unsupported
 from .explanation import explained
 from .fold import Fold
@@ -41,6 +41,7 @@ from .types import (
 __all__ = [
     "OPERATIONS",
     "UNSUPPORTED",
+    "Begun",
     "BifrostError",
     "Body",
     "Call",
@@ -54,6 +55,7 @@ __all__ = [
     "Note",
     "Operation",
     "Plan",
+    "Prepared",
     "RequestType",
     "RerankRequest",
     "ResponsesRequest",
@@ -70,6 +72,7 @@ __all__ = [
     "explanation",
     "models",
     "never",
+    "prepared",
     "rerank",
     "responses",
     "servers",

@@ -16,14 +16,13 @@ comes twice counts as it does in a dictionary. What is left is ``-0``, which a
 struct takes for 0, as do the rules, save for ``created`` and ``stop_reason``.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, Literal, cast
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from . import choices, documents
-
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Positive = Annotated[int, Meta(gt=0)]
@@ -93,9 +92,7 @@ class _Usage(_Exact):
     completion_tokens_details: _CompletionDetails | UnsetType | None = UNSET
 
 
-class Answer(_Sparse, kw_only=True):
-    """An answer, but for its ``extra_fields``."""
-
+class _Answer(_Sparse, kw_only=True):
     id: str
     object: Literal["chat.completion"]
     created: _Positive
@@ -113,13 +110,13 @@ class Answer(_Sparse, kw_only=True):
     extra_fields: None = None  # likewise
 
 
-_decode: Final = msgspec.json.Decoder(Answer).decode
+_decode: Final = msgspec.json.Decoder(_Answer).decode
 _decode_usage: Final = msgspec.json.Decoder(_Usage).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def answer(body: bytes) -> Answer | None:
-    """The answer that ``body`` is; ``None`` when the rules must say."""
+def answer(body: bytes, extra_fields: Raw) -> documents.Encoded | None:
+    """The answer that ``body`` is, with these ``extra_fields``; ``None`` when the rules must say."""
     try:
         said = _decode(body)
         usage = _usage(bytes(said.usage))
@@ -138,23 +135,14 @@ def answer(body: bytes) -> Answer | None:
             return None
         else:
             message.tool_calls = None
-    said.usage = cast("Raw", usage)  # what it says in the place of how it said it
+    # From here on, members hold what is to be written in the place of what was read.
     if not said.system_fingerprint:
         said.system_fingerprint = ""
-    return said
-
-
-def encoded(said: Answer, extra_fields: Mapping[str, object]) -> Mapping[str, object]:
-    """The answer with these, as JSON; as a dictionary where they are such that this takes longer."""
-    said.extra_fields = cast("None", extra_fields)
-    data = documents.encode(said)
-    if isinstance(data, bytes):
-        usage = cast("_Usage", said.usage)
-        details = usage.prompt_tokens_details
-        cached = details.cached_tokens if details else None
-        return documents.Encoded(data, tokens=(usage.prompt_tokens, usage.completion_tokens, cached))
-    said.extra_fields = None
-    return {**msgspec.to_builtins(said), "extra_fields": extra_fields}
+    said.usage = usage  # type: ignore[assignment]
+    said.extra_fields = extra_fields  # type: ignore[assignment]
+    details = usage.prompt_tokens_details
+    tokens = usage.prompt_tokens, usage.completion_tokens, details.cached_tokens if details else None
+    return documents.Encoded(_encode(said), None, b"", tokens)
 
 
 def _has_thought(message: _Message) -> bool:
@@ -164,7 +152,7 @@ def _has_thought(message: _Message) -> bool:
         return False
     fields = choices.reasoning_fields(first or other or "")
     message.reasoning = message.reasoning_content = first or other
-    message.reasoning_details = cast("None", fields["reasoning_details"])
+    message.reasoning_details = fields["reasoning_details"]  # type: ignore[assignment]
     return True
 
 
@@ -185,12 +173,12 @@ def _usage(data: bytes) -> _Usage | None:
     if details:
         written = details.created_cache_tokens
         if details.cached_tokens:
-            details.cached_read_tokens = cast("UnsetType", details.cached_tokens)
+            details.cached_read_tokens = details.cached_tokens  # type: ignore[assignment]
         if written:
-            details.cached_write_tokens = cast("UnsetType", written)
+            details.cached_write_tokens = written  # type: ignore[assignment]
         elif written is None:
             details.created_cache_tokens = UNSET
-        details.cache_write_tokens = cast("UnsetType", written or 0)
+        details.cache_write_tokens = written or 0  # type: ignore[assignment]
         if details.multimodal_tokens is None:
             details.multimodal_tokens = UNSET
     else:

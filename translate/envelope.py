@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import msgspec
+
 from . import documents
 from .plan import Call, Note
 from .types import TranslationNote
@@ -41,6 +43,34 @@ def extra_fields(
     if notes and (ledger := translation_notes(notes)):
         fields["translation_notes"] = ledger
     return fields
+
+
+def encoded_fields(call: Call, model: str, latency: int, notes: Iterable[Note] = ()) -> documents.Raw | None:
+    """``extra_fields`` as JSON; ``None`` where it depends on what is around them how they are written."""
+    try:
+        return documents.Raw(_encode(extra_fields(call, model, latency, notes=notes)))
+    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, OverflowError):
+        return None
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """``encoded_fields`` of all answers to one call that have no notes, up to the latency."""
+
+    start: bytes
+
+    def fields(self, latency: int) -> documents.Raw:
+        """The whole of it."""
+        return documents.Raw(b'%b%d,"chunk_index":0}' % (self.start, latency))
+
+
+def stamp(call: Call, model: str) -> Stamp | None:
+    """What is the same in all ``encoded_fields``, if there are any."""
+    data = bytes(encoded_fields(call, model, 0) or b"")
+    return Stamp(data.removesuffix(_END)) if data.endswith(_END) else None
+
+
+_END: Final = b'0,"chunk_index":0}'
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def translation_notes(notes: Iterable[Note]) -> list[TranslationNote]:

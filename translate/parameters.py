@@ -6,6 +6,7 @@ drops, renames, converts or repairs leaves a note.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Final
 
 from . import documents
@@ -56,6 +57,12 @@ _RULED: Final = frozenset(
 )  # fmt: skip
 """The parameters that have a rule; a request without any of them goes out as it is."""
 
+RULED_IN_FLAT: Final = _RULED - {"model", "messages", "stream"} | {"fallbacks"}
+"""The same for members of a flat body that have no other place in a request."""
+
+_LAID: Final = frozenset({"extra_body", "extra_params"})
+"""Objects whose members are parameters."""
+
 _DEEPEST_OVERLAY: Final = 32
 _DEFAULT_BUDGET_BASE: Final = 4096
 
@@ -65,7 +72,7 @@ def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]
 
     The order is that of ``params``; the fields that streaming needs come last.
     """
-    if _RULED.isdisjoint(params) and _all_sayable(params):
+    if go_as_they_are(params, _RULED):
         return _streamed(params, dict(params), streaming, notes) if streaming else params
     given = _spelled(params, call, notes)
     if isinstance(given, Failure):
@@ -92,6 +99,16 @@ def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]
         elif name != "stream_options":
             fields[name] = value
     return _streamed(given, fields, streaming, notes)
+
+
+def go_as_they_are(params: Document, ruled: frozenset[str]) -> bool:
+    """Whether there is none of ``ruled`` among ``params``, and nothing that cannot be sent."""
+    if not ruled.isdisjoint(params):
+        return False
+    for value in params.values():
+        if value is None or (isinstance(value, float) and not isfinite(value) and _unsayable(value)):
+            return False
+    return True
 
 
 def completion_fields(params: Document, streaming: bool, call: Call, notes: list[Note]) -> Fields | Failure:
@@ -124,7 +141,7 @@ def merged(params: Document, notes: list[Note]) -> Fields | Failure:
     SDKs, the members of ``extra_body`` belong to the top level, where explicit
     ones win. Nulls are left out: validators of servers trip over them.
     """
-    if "extra_params" not in params and "extra_body" not in params and _all_sayable(params):
+    if go_as_they_are(params, _LAID):
         return dict(params)
     given: Fields = {}
     bodies: list[object] = []
@@ -165,13 +182,6 @@ def _unsayable(value: object) -> str:
     if not isinstance(value, float):
         return ""
     return "not a finite number, for which JSON has no spelling" if documents.is_non_finite(value) else ""
-
-
-def _all_sayable(params: Document) -> bool:
-    for value in params.values():
-        if value is None or (isinstance(value, float) and _unsayable(value)):
-            return False
-    return True
 
 
 def _flatten(body: object, given: Fields, notes: list[Note]) -> Failure | None:
