@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from typing import NoReturn
+from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench import exchanges
@@ -21,6 +22,7 @@ from translate import (
     chat,
     converse,
     documents,
+    messages,
     prepared,
 )
 from transports import PlanLike, Reply, run
@@ -28,6 +30,7 @@ from transports import PlanLike, Reply, run
 CHAT = OPERATIONS["chat_completion"]
 CALL = Call("chat_completion", verbatim=True)
 MODELS = st.sampled_from(["m", "org/name", "vllm/org/name", "/models/x", '\u00e9"', "", " "])
+WITH = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}
 CALLS = some.calls(streaming=False)
 
 
@@ -129,18 +132,40 @@ _MESSAGES: st.SearchStrategy[object] = st.fixed_dictionaries(
 )
 
 
+CALLED = [{"id": "i", "function": {"name": "f", "arguments": {}}}]
+
+
 @given(st.lists(_MESSAGES | st.sampled_from([None, "x", [], {}]), max_size=3), CALLS)
-def test_messages_of_any_kind(messages: list[object], call: Call) -> None:
-    flat = {"model": "m", "messages": messages, "temperature": 0.5}
+@example([{"role": "assistant", "content": "hi", "tool_calls": CALLED}], CALL)
+@example([{"role": "assistant", "content": "hi", "reasoning": "hm"}], CALL)
+@example([{"role": "tool", "content": "hi", "is_error": True}], CALL)
+@example([{"role": "tool", "content": "hi", "tool_call_id": "call_ts_" + "x" * 70}], CALL)
+@example([{"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {}}]}], CALL)
+def test_messages_of_any_kind(history: list[object], call: Call) -> None:
+    flat = {"model": "m", "messages": history, "temperature": 0.5}
     assert_like_any_other(flat, "m", call, Reply(200, {}, exchanges.CHAT, 3))
+    begun = ready(call, "m").begin(flat)
+    with (
+        mock.patch.object(messages, "_PLAIN", frozenset()),
+        mock.patch.object(messages, "_goes_as_it_is", return_value=False),
+    ):
+        assert repr(ready(call, "m").begin(flat)) == repr(begun)
 
 
 @pytest.mark.parametrize(
     "value", [float("nan"), float("inf"), None, documents.decode(b"1e400"), {1: 2}, {"a": b"x"}]
 )
 def test_values_that_json_does_not_have(value: object) -> None:
-    flat = {"x": value, "model": "m", "messages": [{"role": "user", "content": "hi"}]}
-    assert_like_any_other(flat, "m", CALL, Reply(200, {}, exchanges.CHAT, 3))
+    assert_like_any_other(WITH | {"x": value}, "m", CALL, Reply(200, {}, exchanges.CHAT, 3))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), None])
+def test_a_value_that_cannot_be_sent_is_left_out_and_noted(value: object) -> None:
+    begun = ready(CALL, "m").begin(WITH | {"x": value})
+    assert isinstance(begun, Begun)
+    assert not isinstance(begun.built, Failure)
+    assert begun.built.body == WITH
+    assert [(note.param, note.action) for note in begun.built.notes] == [("x", "dropped")]
 
 
 @given(
