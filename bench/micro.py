@@ -74,11 +74,20 @@ _READY: Final = _ready()
 
 
 def _begun() -> Begun:
-    return _good(_READY.begin(_good(documents.decode_object(_FLAT, strict=True))))
+    flat = documents.decode_object(_FLAT, strict=True)
+    if isinstance(flat, documents.Malformed):
+        raise TypeError(flat)
+    begun = _READY.begin(flat)
+    if isinstance(begun, Failure):
+        raise TypeError(begun)
+    return begun
 
 
 def _exchange() -> bytes:
-    return _good(documents.encode(_good(_READY.end(_begun(), _REPLY))))
+    outcome = _READY.end(_begun(), _REPLY)
+    if isinstance(outcome, Failure):
+        raise TypeError(outcome)
+    return _good(documents.encode(outcome))
 
 
 def _stream() -> int:

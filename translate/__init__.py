@@ -21,6 +21,7 @@ from . import (
 from .conversation import Begun, Operation, Prepared, converse, never, prepared
 from .errors import unsupported
 from .explanation import explained
+from .flat import named_model
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
 from .registry import OPERATIONS, UNSUPPORTED
@@ -71,6 +72,7 @@ __all__ = [
     "explained",
     "explanation",
     "models",
+    "named_model",
     "never",
     "prepared",
     "rerank",
