@@ -6,11 +6,11 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#chat-api
 from collections.abc import Sequence
 from typing import Final
 
-from . import chat_reply, choices, documents, errors, messages, parameters
+from . import chat_reply, choices, documents, envelope, errors, messages, parameters
 from .chat_stream import ChatInterpreter
 from .chunks import generated
 from .conversation import OfFlat, Once
-from .envelope import Stamp, encoded_fields
+from .envelope import Stamp
 from .exchange import Built, answered, ledger, no_model, opened, planned, sent
 from .flat import parameters_of, request_model, taken_apart
 from .fold import Fold, choose
@@ -58,13 +58,10 @@ def _answer(
     call: Call,
     stamp: Stamp | None = None,
 ) -> Document | Failure:
-    bare = stamp is not None or (call.verbatim and not (call.raw_request or call.raw_response))
-    if bare and reply.status == 200 and reply.cut is None:
-        made = () if isinstance(built, Failure) else built.notes
-        if made or stamp is None:
-            fields = encoded_fields(call, model, spent_ms, made)
-        else:
-            fields = stamp.fields(spent_ms)
+    if stamp is None and call.verbatim and not (call.raw_request or call.raw_response):
+        stamp = envelope.stamp(call, model)
+    if stamp is not None and reply.status == 200 and reply.cut is None:
+        fields = stamp.fields(spent_ms, () if isinstance(built, Failure) else built.notes)
         answer = None if fields is None else chat_reply.answer(reply.body, fields)
         if answer is not None:
             return answer

@@ -1,6 +1,6 @@
 """What Bifrost wraps around every answer: ``extra_fields`` and the ledger."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -45,27 +45,28 @@ def extra_fields(
     return fields
 
 
-def encoded_fields(call: Call, model: str, latency: int, notes: Iterable[Note] = ()) -> documents.Raw | None:
-    """``extra_fields`` as JSON; ``None`` where it depends on what is around them how they are written."""
-    try:
-        return documents.Raw(_encode(extra_fields(call, model, latency, notes=notes)))
-    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, OverflowError):
-        return None
-
-
 class Stamp(msgspec.Struct, frozen=True):
-    """``encoded_fields`` of all answers to one call that have no notes, up to the latency."""
+    """The ``extra_fields`` of all answers to one call for one model, as JSON up to their latency."""
 
     start: bytes
 
-    def fields(self, latency: int) -> documents.Raw:
-        """The whole of it."""
-        return documents.Raw(b'%b%d,"chunk_index":0}' % (self.start, latency))
+    def fields(self, latency: int, notes: Sequence[Note]) -> documents.Raw | None:
+        """The whole of it; ``None`` where it depends on what is around it how it is written."""
+        if not notes:
+            return documents.Raw(b'%b%d,"chunk_index":0}' % (self.start, latency))
+        try:
+            ledger = _encode(translation_notes(notes))
+        except UnicodeEncodeError:
+            return None
+        return documents.Raw(b'%b%d,"chunk_index":0,"translation_notes":%b}' % (self.start, latency, ledger))
 
 
 def stamp(call: Call, model: str) -> Stamp | None:
-    """What is the same in all ``encoded_fields``, if there are any."""
-    data = bytes(encoded_fields(call, model, 0) or b"")
+    """What is known of ``extra_fields`` beforehand; ``None`` as in ``Stamp.fields``."""
+    try:
+        data = _encode(extra_fields(call, model, 0))
+    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, OverflowError):
+        return None
     return Stamp(data.removesuffix(_END)) if data.endswith(_END) else None
 
 

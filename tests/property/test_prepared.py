@@ -159,6 +159,10 @@ def test_values_that_json_does_not_have(value: object) -> None:
     assert_like_any_other(WITH | {"x": value}, "m", CALL, Reply(200, {}, exchanges.CHAT, 3))
 
 
+def test_a_name_that_is_no_text() -> None:
+    assert_like_any_other(WITH | {"\ud83d": None}, "m", CALL, Reply(200, {}, exchanges.CHAT, 3))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), None])
 def test_a_value_that_cannot_be_sent_is_left_out_and_noted(value: object) -> None:
     begun = ready(CALL, "m").begin(WITH | {"x": value})
