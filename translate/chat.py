@@ -6,12 +6,12 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#chat-api
 from collections.abc import Sequence
 from typing import Final
 
-from . import chat_reply, choices, documents, envelope, errors, messages, parameters
+from . import chat_reply, choices, documents, errors, messages, parameters
 from .chat_stream import ChatInterpreter
 from .chunks import generated
 from .conversation import OfFlat, Once
-from .envelope import Stamp
-from .exchange import Built, answered, ledger, no_model, opened, planned, sent
+from .envelope import Stamp, encoded_fields
+from .exchange import Built, answered, ledger, no_model, opened, sent
 from .flat import parameters_of, request_model, taken_apart
 from .fold import Fold, choose
 from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
@@ -31,7 +31,7 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send; a failure names the place in the request that is at fault."""
-    return planned(_built(request, call), request_model(request), call)
+    return ONCE.plan(_built(request, call), request, call)
 
 
 def noted(request: Document, call: Call) -> Sequence[Note]:
@@ -58,10 +58,13 @@ def _answer(
     call: Call,
     stamp: Stamp | None = None,
 ) -> Document | Failure:
-    if stamp is None and call.verbatim and not (call.raw_request or call.raw_response):
-        stamp = envelope.stamp(call, model)
-    if stamp is not None and reply.status == 200 and reply.cut is None:
-        fields = stamp.fields(spent_ms, () if isinstance(built, Failure) else built.notes)
+    if reply.status == 200 and reply.cut is None:
+        made = () if isinstance(built, Failure) else built.notes
+        fields = None
+        if stamp is not None:
+            fields = stamp.fields(spent_ms, made)
+        elif call.verbatim and not (call.raw_request or call.raw_response):
+            fields = encoded_fields(call, model, spent_ms, made)
         answer = None if fields is None else chat_reply.answer(reply.body, fields)
         if answer is not None:
             return answer

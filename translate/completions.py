@@ -10,7 +10,7 @@ from . import choices, documents, errors, parameters
 from .chunks import generated
 from .completion_stream import CompletionInterpreter
 from .conversation import Once
-from .exchange import Built, answered, ledger, opened, planned, sent
+from .exchange import Built, answered, ledger, opened, sent
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
 from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
@@ -27,7 +27,7 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send; a failure names the place in the request that is at fault."""
-    return planned(_built(request, call), request_model(request), call)
+    return ONCE.plan(_built(request, call), request, call)
 
 
 def noted(request: Document, call: Call) -> Sequence[Note]:

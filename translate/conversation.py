@@ -67,7 +67,7 @@ class ParseOfModel(Protocol):
     ) -> Document | Failure: ...
 
 
-class OfFlat(NamedTuple):
+class OfFlat(msgspec.Struct, frozen=True):
     """The same for a flat body that ``from_flat`` takes, asking for a model whatever the body names."""
 
     build: BuildOfFlat
@@ -80,6 +80,10 @@ class Once(NamedTuple):
     build: Build
     parse: ParseBuilt
     of_flat: OfFlat | None = None
+
+    def plan(self, built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
+        """What to send, once a request is built."""
+        return planned(built, request_model(request), call)
 
 
 def nothing(request: Document, call: Call) -> Sequence[Note]:
@@ -124,7 +128,7 @@ def converse(
         plan = operation.plan(request, call)
     else:
         built = once.build(request, call)
-        plan = planned(built, request_model(request), call)
+        plan = once.plan(built, request, call)
     if isinstance(plan, Failure):
         return plan
     reply = yield plan
@@ -143,15 +147,14 @@ def converse(
 _NOTHING: Final[Built | Failure] = Built("", {}, [])
 
 
-class Begun(msgspec.Struct, frozen=True):
+class Begun(msgspec.Struct, frozen=True, gc=False):
     """A request under way: what to send, and what it was made of."""
 
     plan: Plan
     built: Built | Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """An operation for one call and one model: what does not depend on the request is done.
 
     The outcomes are those of ``converse`` for the request that ``from_flat``

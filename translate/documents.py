@@ -66,7 +66,7 @@ class _Numbers(dict[str, float]):
         return _number(text)
 
 
-_WRITTEN: Final[Mapping[str, float]] = _Numbers({repr(each / 100): each / 100 for each in range(-200, 201)})
+_WRITTEN: Final[Mapping[str, float]] = _Numbers({repr(each / 100): each / 100 for each in range(201)})
 """Numbers as people write them into requests: temperatures, penalties, probabilities."""
 
 

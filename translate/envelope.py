@@ -61,12 +61,17 @@ class Stamp(msgspec.Struct, frozen=True):
         return documents.Raw(b'%b%d,"chunk_index":0,"translation_notes":%b}' % (self.start, latency, ledger))
 
 
-def stamp(call: Call, model: str) -> Stamp | None:
-    """What is known of ``extra_fields`` beforehand; ``None`` as in ``Stamp.fields``."""
+def encoded_fields(call: Call, model: str, latency: int, notes: Sequence[Note] = ()) -> documents.Raw | None:
+    """The same of one answer."""
     try:
-        data = _encode(extra_fields(call, model, 0))
+        return documents.Raw(_encode(extra_fields(call, model, latency, notes=notes)))
     except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, OverflowError):
         return None
+
+
+def stamp(call: Call, model: str) -> Stamp | None:
+    """What is known of ``extra_fields`` before there is an answer; ``None`` as in ``Stamp.fields``."""
+    data = bytes(encoded_fields(call, model, 0) or b"")
     return Stamp(data.removesuffix(_END)) if data.endswith(_END) else None
 
 

@@ -22,7 +22,7 @@ _WITH_INPUT: Final = _MEMBERS | _INPUT
 _tuple: Final = tuple.__new__  # takes half the time of a named tuple's own, which is Python
 
 
-class Built(msgspec.Struct, frozen=True):
+class Built(msgspec.Struct, frozen=True, gc=False):
     """The body of a request, what was done to get there, and the path to which it goes."""
 
     path: str

@@ -8,7 +8,7 @@ from typing import Final
 
 from . import choices, documents, errors, parameters, ranking
 from .conversation import Once
-from .exchange import Built, answered, ledger, opened, planned
+from .exchange import Built, answered, ledger, opened
 from .flat import request_model, taken_apart
 from .plan import Call, Failure, Note, Plan, ReplyLike
 from .ranking import Ranking
@@ -43,7 +43,7 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send first; a failure names the place in the request that is at fault."""
-    return planned(_built(request, call), request_model(request), call)
+    return ONCE.plan(_built(request, call), request, call)
 
 
 def follow_up(plan: Plan, reply: ReplyLike, call: Call) -> Plan | None:
