@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 from sseclient import SSEClient
 
-from translate import OPERATIONS, Call, Failure, Plan, chat, converse, documents, sse
-from transports import PlanLike, Reply, run
+from translate import OPERATIONS, Begun, Call, Failure, Plan, Prepared, chat, documents, prepared, sse
+from transports import Reply
 
 from . import exchanges, peers
 
@@ -63,20 +63,31 @@ def _request(flat: bytes, call: Call) -> tuple[Any, Plan]:
     return request, _good(chat.plan(request, call))
 
 
-class _Canned:
-    """A transport that has the one answer at hand."""
+def _ready() -> Prepared:
+    ready = prepared(OPERATIONS["chat_completion"], _CALL, f"{exchanges.MODEL}-plain")
+    if ready is None:
+        raise TypeError("a chat is not prepared")
+    return ready
 
-    def send(self, plan: PlanLike) -> Reply:
-        return _REPLY
 
-    def stream(self, plan: PlanLike) -> NoReturn:
-        raise NotImplementedError
+_READY: Final = _ready()
+
+
+def _begun() -> Begun:
+    flat = documents.decode_object(_FLAT, strict=True)
+    if isinstance(flat, documents.Malformed):
+        raise TypeError(flat)
+    begun = _READY.begin(flat)
+    if isinstance(begun, Failure):
+        raise TypeError(begun)
+    return begun
 
 
 def _exchange() -> bytes:
-    request = _good(chat.from_flat(_good(documents.decode_object(_FLAT, strict=True))))
-    answer = run(_Canned(), converse(OPERATIONS["chat_completion"], request, _CALL))
-    return _good(documents.encode(_good(answer)))
+    outcome = _READY.end(_begun(), _REPLY)
+    if isinstance(outcome, Failure):
+        raise TypeError(outcome)
+    return _good(documents.encode(outcome))
 
 
 def _stream() -> int:
@@ -115,7 +126,7 @@ def measured() -> dict[str, float]:
     events = len(exchanges.STREAM)
     times = {
         "request and reply": cpu_us(_exchange),
-        "request": cpu_us(lambda: _request(_FLAT, _CALL)),
+        "request": cpu_us(_begun),
         "stream chunk": cpu_us(_stream, events),
         "SSE event": cpu_us(_read_each, events),
         "SSE event, sseclient-py": cpu_us(_read_by_sseclient, events),

@@ -18,9 +18,10 @@ from . import (
     sse,
     transcriptions,
 )
-from .conversation import Operation, converse, never
+from .conversation import Begun, Operation, Prepared, converse, never, prepared
 from .errors import unsupported
 from .explanation import explained
+from .flat import named_model
 from .fold import Fold
 from .plan import Body, Call, Chunk, Failure, Note, Plan
 from .registry import OPERATIONS, UNSUPPORTED
@@ -41,6 +42,7 @@ from .types import (
 __all__ = [
     "OPERATIONS",
     "UNSUPPORTED",
+    "Begun",
     "BifrostError",
     "Body",
     "Call",
@@ -54,6 +56,7 @@ __all__ = [
     "Note",
     "Operation",
     "Plan",
+    "Prepared",
     "RequestType",
     "RerankRequest",
     "ResponsesRequest",
@@ -69,7 +72,9 @@ __all__ = [
     "explained",
     "explanation",
     "models",
+    "named_model",
     "never",
+    "prepared",
     "rerank",
     "responses",
     "servers",

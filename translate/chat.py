@@ -9,10 +9,10 @@ from typing import Final
 from . import chat_reply, choices, documents, errors, messages, parameters
 from .chat_stream import ChatInterpreter
 from .chunks import generated
-from .conversation import Once
-from .envelope import extra_fields
-from .exchange import Built, answered, ledger, opened, planned, sent
-from .flat import request_model, taken_apart
+from .conversation import OfFlat, Once
+from .envelope import Stamp, encoded_fields
+from .exchange import Built, answered, ledger, no_model, opened, sent
+from .flat import parameters_of, request_model, taken_apart
 from .fold import Fold, choose
 from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
 from .replies import document_of
@@ -31,11 +31,7 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send; a failure names the place in the request that is at fault."""
-    return _planned(_built(request, call), request, call)
-
-
-def _planned(built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
-    return planned(built, PATH, request, call)
+    return ONCE.plan(_built(request, call), request, call)
 
 
 def noted(request: Document, call: Call) -> Sequence[Note]:
@@ -51,14 +47,29 @@ def parse(request: Document, reply: ReplyLike, spent_ms: int, call: Call) -> Doc
 def _parsed(
     built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
 ) -> Document | Failure:
-    if call.verbatim and not call.raw_request and not call.raw_response:
-        known = chat_reply.answer(reply.body) if reply.status == 200 and reply.cut is None else None
-        if known is not None:
-            fields = extra_fields(call, request_model(request), spent_ms, notes=sent(built).notes)
-            return chat_reply.encoded(known, fields)
+    return _answer(built, request_model(request), reply, spent_ms, call)
+
+
+def _answer(
+    built: Built | Failure,
+    model: str,
+    reply: ReplyLike,
+    spent_ms: int,
+    call: Call,
+    stamp: Stamp | None = None,
+) -> Document | Failure:
+    if reply.status == 200 and reply.cut is None:
+        made = () if isinstance(built, Failure) else built.notes
+        fields = None
+        if stamp is not None:
+            fields = stamp.fields(spent_ms, made)
+        elif call.verbatim and not (call.raw_request or call.raw_response):
+            fields = encoded_fields(call, model, spent_ms, made)
+        answer = None if fields is None else chat_reply.answer(reply.body, fields)
+        if answer is not None:
+            return answer
     notes = ledger(built)
-    outcome = _read(request, reply, notes)
-    return answered(outcome, built, notes, request, reply, spent_ms, call)
+    return answered(_read(model, reply, notes), built, notes, model, reply, spent_ms, call)
 
 
 def fold(request: Document, head: HeadLike, call: Call) -> Fold:
@@ -83,13 +94,36 @@ def _built(request: Document, call: Call) -> Built | Failure:
     fields = parameters.chat_fields(params, streaming, call, notes)
     if isinstance(fields, Failure):
         return fields
-    return Built({"model": model, "messages": history, **fields}, notes)
+    return Built(PATH, {"model": model, "messages": history, **fields}, notes)
 
 
-ONCE: Final = Once(_built, _planned, _parsed)
+def _built_of_flat(flat: Document, model: str, call: Call) -> Built | Failure:
+    """The same of what a client wrote, without taking it apart."""
+    notes: list[Note] = []
+    if not model.strip():
+        return no_model()
+    history = messages.history(flat.get("messages"), notes)
+    if isinstance(history, Failure):
+        return history
+    streaming = call.request_type in STREAMS
+    if not streaming and parameters.go_as_they_are(flat, parameters.RULED_IN_FLAT):
+        body: dict[str, object] = {"model": model, "messages": history, **flat}
+        body["model"] = model
+        body["messages"] = history
+        body.pop("stream", None)
+        return Built(PATH, body, notes)
+    params = parameters_of(flat)
+    params.pop("messages", None)
+    fields = parameters.chat_fields(params, streaming, call, notes)
+    if isinstance(fields, Failure):
+        return fields
+    return Built(PATH, {"model": model, "messages": history, **fields}, notes)
 
 
-def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, object] | Failure:
+ONCE: Final = Once(_built, _parsed, OfFlat(_built_of_flat, _answer))
+
+
+def _read(model: str, reply: ReplyLike, notes: list[Note]) -> dict[str, object] | Failure:
     document = document_of(reply, "choices")
     if isinstance(document, Failure):
         return document
@@ -102,7 +136,7 @@ def _read(request: Document, reply: ReplyLike, notes: list[Note]) -> dict[str, o
         if message is None:
             return errors.unreadable(f"choices[{position}].message is missing")
         out.append(_choice(source, message, position, document.get("id"), notes))
-    answer = choices.answer(document, "chat.completion", request_model(request), notes)
+    answer = choices.answer(document, "chat.completion", model, notes)
     answer["choices"] = out
     return answer
 

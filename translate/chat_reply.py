@@ -16,14 +16,16 @@ comes twice counts as it does in a dictionary. What is left is ``-0``, which a
 struct takes for 0, as do the rules, save for ``created`` and ``stop_reason``.
 """
 
-from collections.abc import Mapping
-from typing import Final, Literal, cast
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from . import choices, documents
-from .types import Document
+
+_Text = Annotated[str, Meta(min_length=1)]
+_Positive = Annotated[int, Meta(gt=0)]
 
 
 class _Sparse(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -37,30 +39,30 @@ class _Function(_Sparse):
 
 class _ToolCall(_Sparse, kw_only=True):
     index: int | None = None
-    id: str
+    id: _Text
     type: Literal["function"]
     function: _Function
 
 
 class _Message(_Sparse):
-    role: str
+    role: _Text
     content: str | None
     refusal: None = None
     annotations: None = None
     audio: None = None
     function_call: None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    reasoning_details: object = None
+    reasoning: _Text | None = None
+    reasoning_content: _Text | None = None
+    reasoning_details: None = None  # servers have none
     tool_calls: list[_ToolCall] | None = None
 
 
 class _Choice(_Sparse):
     index: int
     message: _Message
-    finish_reason: str | None
+    finish_reason: _Text | None
     logprobs: None
-    stop_reason: str | int | None = None
+    stop_reason: str | _Positive | None = None
     token_ids: None = None
     routed_experts: None = None
 
@@ -73,9 +75,9 @@ class _PromptDetails(_Exact):
     cached_tokens: int
     created_cache_tokens: int | UnsetType | None = UNSET
     multimodal_tokens: int | UnsetType | None = UNSET
-    cached_read_tokens: int | UnsetType = UNSET
-    cached_write_tokens: int | UnsetType = UNSET
-    cache_write_tokens: int | UnsetType = UNSET
+    cached_read_tokens: UnsetType = UNSET  # these three are Bifrost's
+    cached_write_tokens: UnsetType = UNSET
+    cache_write_tokens: UnsetType = UNSET
 
 
 class _CompletionDetails(_Exact):
@@ -90,14 +92,12 @@ class _Usage(_Exact):
     completion_tokens_details: _CompletionDetails | UnsetType | None = UNSET
 
 
-class Answer(_Sparse, kw_only=True):
-    """An answer, but for its ``extra_fields``."""
-
+class _Answer(_Sparse, kw_only=True):
     id: str
     object: Literal["chat.completion"]
-    created: int
+    created: _Positive
     model: str
-    choices: list[_Choice]
+    choices: Annotated[list[_Choice], Meta(min_length=1)]
     system_fingerprint: str | None = None
     service_tier: str | None = None
     usage: Raw
@@ -107,67 +107,61 @@ class Answer(_Sparse, kw_only=True):
     kv_transfer_params: None = None
     ec_transfer_params: None = None
     metrics: None = None
-    extra_fields: Document | None = None
+    extra_fields: None = None  # likewise
 
 
-_decode: Final = msgspec.json.Decoder(Answer).decode
+_decode: Final = msgspec.json.Decoder(_Answer).decode
 _decode_usage: Final = msgspec.json.Decoder(_Usage).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def answer(body: bytes) -> Answer | None:
-    """The answer that ``body`` is; ``None`` when the rules must say."""
+def answer(body: bytes, extra_fields: Raw) -> documents.Encoded | None:
+    """The answer that ``body`` is, with these ``extra_fields``; ``None`` when the rules must say."""
     try:
         said = _decode(body)
         usage = _usage(bytes(said.usage))
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
-    if usage is None or not said.created or said.extra_fields is not None:
+    if usage is None:
         return None
     for choice in said.choices:
-        if not _is_settled(choice):
+        message = choice.message
+        if (message.reasoning or message.reasoning_content) and not _has_thought(message):
             return None
-    said.usage = cast("Raw", usage)  # what it says in the place of how it said it
-    said.system_fingerprint = said.system_fingerprint or ""
-    return said if said.choices else None
+        if message.tool_calls:
+            if not _has_called(message.tool_calls):
+                return None
+        elif choice.finish_reason == "tool_calls":
+            return None
+        else:
+            message.tool_calls = None
+    # From here on, members hold what is to be written in the place of what was read.
+    if not said.system_fingerprint:
+        said.system_fingerprint = ""
+    said.usage = usage  # type: ignore[assignment]
+    said.extra_fields = extra_fields  # type: ignore[assignment]
+    details = usage.prompt_tokens_details
+    tokens = usage.prompt_tokens, usage.completion_tokens, details.cached_tokens if details else None
+    return documents.Encoded(_encode(said), None, b"", tokens)
 
 
-def encoded(said: Answer, extra_fields: Mapping[str, object]) -> Mapping[str, object]:
-    """The answer with these, as JSON; as a dictionary where they are such that this takes longer."""
-    said.extra_fields = extra_fields
-    data = documents.encode(said)
-    if isinstance(data, bytes):
-        usage = cast("_Usage", said.usage)
-        details = usage.prompt_tokens_details
-        cached = details.cached_tokens if details else None
-        return documents.Encoded(data, tokens=(usage.prompt_tokens, usage.completion_tokens, cached))
-    said.extra_fields = None
-    return {**msgspec.to_builtins(said), "extra_fields": extra_fields}
-
-
-def _is_settled(said: _Choice) -> bool:
-    """Whether a choice is what clients get, once its thoughts and calls have all their members."""
-    message = said.message
-    if not message.role or message.reasoning_details is not None or said.stop_reason == 0:
+def _has_thought(message: _Message) -> bool:
+    """Gives thoughts all the names that clients read; false where two say different things."""
+    first, other = message.reasoning, message.reasoning_content
+    if first and other and first != other:
         return False
-    if message.reasoning is not None or message.reasoning_content is not None:
-        first, other = message.reasoning, message.reasoning_content
-        text = first or other
-        if not text or (other and other != text):
+    fields = choices.reasoning_fields(first or other or "")
+    message.reasoning = message.reasoning_content = first or other
+    message.reasoning_details = fields["reasoning_details"]  # type: ignore[assignment]
+    return True
+
+
+def _has_called(calls: Sequence[_ToolCall]) -> bool:
+    """Numbers calls in their order; false where the server did so in another one."""
+    for index, call in enumerate(calls):
+        if call.index not in (None, index):
             return False
-        fields = choices.reasoning_fields(text)
-        message.reasoning = message.reasoning_content = text
-        message.reasoning_details = fields["reasoning_details"]
-    if message.tool_calls:
-        for index, call in enumerate(message.tool_calls):
-            if not call.id or call.index not in (None, index):
-                return False
-            call.index = index
-    elif said.finish_reason == "tool_calls":
-        return False
-    else:
-        message.tool_calls = None
-    said.finish_reason = said.finish_reason or None
+        call.index = index
     return True
 
 
@@ -177,19 +171,14 @@ def _usage(data: bytes) -> _Usage | None:
         return None
     details = said.prompt_tokens_details
     if details:
-        if (
-            details.cached_read_tokens is not UNSET
-            or details.cached_write_tokens is not UNSET
-            or details.cache_write_tokens is not UNSET
-        ):
-            return None
+        written = details.created_cache_tokens
         if details.cached_tokens:
-            details.cached_read_tokens = details.cached_tokens
-        if details.created_cache_tokens:
-            details.cached_write_tokens = details.created_cache_tokens
-        details.cache_write_tokens = details.created_cache_tokens or 0
-        if details.created_cache_tokens is None:
+            details.cached_read_tokens = details.cached_tokens  # type: ignore[assignment]
+        if written:
+            details.cached_write_tokens = written  # type: ignore[assignment]
+        elif written is None:
             details.created_cache_tokens = UNSET
+        details.cache_write_tokens = written or 0  # type: ignore[assignment]
         if details.multimodal_tokens is None:
             details.multimodal_tokens = UNSET
     else:

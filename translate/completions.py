@@ -10,7 +10,7 @@ from . import choices, documents, errors, parameters
 from .chunks import generated
 from .completion_stream import CompletionInterpreter
 from .conversation import Once
-from .exchange import Built, answered, ledger, opened, planned, sent
+from .exchange import Built, answered, ledger, opened, sent
 from .flat import request_model, taken_apart
 from .fold import Fold, choose
 from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
@@ -27,11 +27,7 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send; a failure names the place in the request that is at fault."""
-    return _planned(_built(request, call), request, call)
-
-
-def _planned(built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
-    return planned(built, PATH, request, call)
+    return ONCE.plan(_built(request, call), request, call)
 
 
 def noted(request: Document, call: Call) -> Sequence[Note]:
@@ -51,7 +47,7 @@ def _parsed(
     built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call
 ) -> Document | Failure:
     notes = ledger(built)
-    return answered(_read(request, reply, notes), built, notes, request, reply, spent_ms, call)
+    return answered(_read(request, reply, notes), built, notes, request_model(request), reply, spent_ms, call)
 
 
 def fold(request: Document, head: HeadLike, call: Call) -> Fold:
@@ -78,14 +74,14 @@ def _built(request: Document, call: Call) -> Built | Failure:
         if "prompt_embeds" in fields:
             if "input" in request:
                 notes.append(Note("prompt", "dropped", "empty"))
-            return Built({"model": model, **fields}, notes)
+            return Built(PATH, {"model": model, **fields}, notes)
         return errors.invalid("prompt is required for text completion", "prompt")
     if not isinstance(prompt, str) and documents.as_array(prompt) is None:
         return errors.invalid("prompt must be text or an array", "prompt")
-    return Built({"model": model, "prompt": prompt, **fields}, notes)
+    return Built(PATH, {"model": model, "prompt": prompt, **fields}, notes)
 
 
-ONCE: Final = Once(_built, _planned, _parsed)
+ONCE: Final = Once(_built, _parsed)
 
 
 def _prompts(body: Document) -> int:

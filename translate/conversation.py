@@ -4,7 +4,11 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from .exchange import Built
+import msgspec
+
+from .envelope import Stamp, stamp
+from .exchange import Built, planned
+from .flat import request_model
 from .fold import Fold
 from .plan import Call, Failure, HeadLike, Note, Plan, ReplyLike
 from .types import Document
@@ -40,22 +44,46 @@ class Build(Protocol):
     def __call__(self, request: Document, call: Call, /) -> Built | Failure: ...
 
 
-class PlanBuilt(Protocol):
-    def __call__(self, built: Built | Failure, request: Document, call: Call, /) -> Plan | Failure: ...
-
-
 class ParseBuilt(Protocol):
     def __call__(
         self, built: Built | Failure, request: Document, reply: ReplyLike, spent_ms: int, call: Call, /
     ) -> Document | Failure: ...
 
 
+class BuildOfFlat(Protocol):
+    def __call__(self, flat: Document, model: str, call: Call, /) -> Built | Failure: ...
+
+
+class ParseOfModel(Protocol):
+    def __call__(
+        self,
+        built: Built | Failure,
+        model: str,
+        reply: ReplyLike,
+        spent_ms: int,
+        call: Call,
+        stamp: Stamp | None,
+        /,
+    ) -> Document | Failure: ...
+
+
+class OfFlat(msgspec.Struct, frozen=True):
+    """The same for a flat body that ``from_flat`` takes, asking for a model whatever the body names."""
+
+    build: BuildOfFlat
+    parse: ParseOfModel
+
+
 class Once(NamedTuple):
     """``plan`` and ``parse`` of an operation for who keeps what was built of the request in between."""
 
     build: Build
-    plan: PlanBuilt
     parse: ParseBuilt
+    of_flat: OfFlat | None = None
+
+    def plan(self, built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
+        """What to send, once a request is built."""
+        return planned(built, request_model(request), call)
 
 
 def nothing(request: Document, call: Call) -> Sequence[Note]:
@@ -95,9 +123,12 @@ def converse(
     Latencies add up. There are two attempts at most; when neither reply answers
     the question, the first one counts.
     """
-    once = operation.once or _anew(operation)
-    built = once.build(request, call)
-    plan = once.plan(built, request, call)
+    once, built = operation.once, _NOTHING
+    if once is None:
+        plan = operation.plan(request, call)
+    else:
+        built = once.build(request, call)
+        plan = once.plan(built, request, call)
     if isinstance(plan, Failure):
         return plan
     reply = yield plan
@@ -108,16 +139,48 @@ def converse(
         spent_ms += later.elapsed_ms
         if operation.follow_up(second, later, call) is None:
             reply = later
+    if once is None:
+        return operation.parse(request, reply, spent_ms, call)
     return once.parse(built, request, reply, spent_ms, call)
 
 
-def _anew(operation: Operation) -> Once:
-    """Functions that keep nothing."""
-    return Once(
-        lambda request, call: _NOTHING,
-        lambda built, request, call: operation.plan(request, call),
-        lambda built, request, reply, spent_ms, call: operation.parse(request, reply, spent_ms, call),
-    )
+_NOTHING: Final[Built | Failure] = Built("", {}, [])
 
 
-_NOTHING: Final = Built({}, [])
+class Begun(msgspec.Struct, frozen=True, gc=False):
+    """A request under way: what to send, and what it was made of."""
+
+    plan: Plan
+    built: Built | Failure
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """An operation for one call and one model: what does not depend on the request is done.
+
+    The outcomes are those of ``converse`` for the request that ``from_flat``
+    makes of the flat body, asking ``vllm`` for ``model``. There is one reply to a plan.
+    """
+
+    model: str
+    call: Call
+    steps: OfFlat
+    stamp: Stamp | None
+
+    def begin(self, flat: Document) -> Begun | Failure:
+        """What to send for a body that ``from_flat`` takes."""
+        built = self.steps.build(flat, self.model, self.call)
+        plan = planned(built, self.model, self.call)
+        return plan if isinstance(plan, Failure) else Begun(plan, built)
+
+    def end(self, begun: Begun, reply: ReplyLike) -> Document | Failure:
+        """The outcome."""
+        return self.steps.parse(begun.built, self.model, reply, reply.elapsed_ms, self.call, self.stamp)
+
+
+def prepared(operation: Operation, call: Call, model: str) -> Prepared | None:
+    """``operation`` for this call and model; ``None`` where it gains nothing by that."""
+    steps = operation.once and operation.once.of_flat
+    if not steps:
+        return None
+    bare = call.verbatim and not (call.raw_request or call.raw_response)
+    return Prepared(model, call, steps, stamp(call, model) if bare else None)

@@ -59,6 +59,17 @@ def _number(text: str) -> float:
     return number if repr(number) == text and "e" not in text else _spelled(text)
 
 
+class _Numbers(dict[str, float]):
+    """What ``_number`` makes of texts, those that it does not hold included."""
+
+    def __missing__(self, text: str) -> float:
+        return _number(text)
+
+
+_WRITTEN: Final[Mapping[str, float]] = _Numbers({repr(each / 100): each / 100 for each in range(201)})
+"""Numbers as people write them into requests: temperatures, penalties, probabilities."""
+
+
 def _integer(text: str) -> int | float:
     return _spelled(text) if text == "-0" or len(text) > _LONGEST_INTEGER else int(text)
 
@@ -72,6 +83,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 _decode_fast: Final = msgspec.json.Decoder(float_hook=_number).decode
+_decode_written: Final = msgspec.json.Decoder(float_hook=_WRITTEN.__getitem__).decode
 _LENIENT: Final = json.JSONDecoder(
     parse_float=_number, parse_int=_integer, parse_constant=_null, strict=False
 )
@@ -81,10 +93,11 @@ _STRICT: Final = json.JSONDecoder(parse_float=_number, parse_int=_integer, parse
 def decode(data: bytes, strict: bool = False) -> object | Malformed:
     """The JSON value that ``data`` holds.
 
-    NaN and the infinities become null, or are refused when ``strict``.
+    NaN and the infinities become null, or are refused when ``strict``, as is
+    right for what people write.
     """
     try:
-        value: object = _decode_fast(data)
+        value: object = _decode_written(data) if strict else _decode_fast(data)
     except RecursionError:
         return Malformed("nested too deeply")
     except (msgspec.MsgspecError, ValueError):  # up to 0.20 the first is not one of the second

@@ -12,7 +12,7 @@ from typing import Final
 
 from . import choices, documents, errors, parameters, vectors
 from .conversation import Once
-from .exchange import Built, answered, ledger, opened, planned
+from .exchange import Built, answered, ledger, opened
 from .flat import request_model, taken_apart
 from .plan import Call, Failure, Note, Plan, ReplyLike
 from .replies import document_of
@@ -30,11 +30,7 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send; a failure names the place in the request that is at fault."""
-    return _planned(_built(request, call), request, call)
-
-
-def _planned(built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
-    return planned(built, PATH, request, call)
+    return ONCE.plan(_built(request, call), request, call)
 
 
 def noted(request: Document, call: Call) -> Sequence[Note]:
@@ -62,7 +58,7 @@ def _parsed(
         outcome = _read(request, reply, wanted, call, notes)
     else:
         outcome = _answer(request, said, said["data"], notes)
-    return answered(outcome, built, notes, request, reply, spent_ms, call)
+    return answered(outcome, built, notes, request_model(request), reply, spent_ms, call)
 
 
 def _built(request: Document, call: Call) -> Built | Failure:
@@ -83,14 +79,14 @@ def _built(request: Document, call: Call) -> Built | Failure:
         if "messages" in fields:  # vLLM embeds conversations, too
             if "input" in request:
                 notes.append(Note("input", "dropped", "empty"))
-            return Built({"model": model, **fields}, notes)
+            return Built(PATH, {"model": model, **fields}, notes)
         return errors.invalid("input is required for embeddings", "input")
     if not isinstance(source, str) and documents.as_array(source) is None:
         return errors.invalid("input must be text or an array", "input")
-    return Built({"model": model, "input": source, **fields}, notes)
+    return Built(PATH, {"model": model, "input": source, **fields}, notes)
 
 
-ONCE: Final = Once(_built, _planned, _parsed)
+ONCE: Final = Once(_built, _parsed)
 
 
 def _format(body: Document) -> str:

@@ -1,7 +1,9 @@
 """What Bifrost wraps around every answer: ``extra_fields`` and the ledger."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from . import documents
 from .plan import Call, Note
@@ -41,6 +43,40 @@ def extra_fields(
     if notes and (ledger := translation_notes(notes)):
         fields["translation_notes"] = ledger
     return fields
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """The ``extra_fields`` of all answers to one call for one model, as JSON up to their latency."""
+
+    start: bytes
+
+    def fields(self, latency: int, notes: Sequence[Note]) -> documents.Raw | None:
+        """The whole of it; ``None`` where it depends on what is around it how it is written."""
+        if not notes:
+            return documents.Raw(b'%b%d,"chunk_index":0}' % (self.start, latency))
+        try:
+            ledger = _encode(translation_notes(notes))
+        except UnicodeEncodeError:
+            return None
+        return documents.Raw(b'%b%d,"chunk_index":0,"translation_notes":%b}' % (self.start, latency, ledger))
+
+
+def encoded_fields(call: Call, model: str, latency: int, notes: Sequence[Note] = ()) -> documents.Raw | None:
+    """The same of one answer."""
+    try:
+        return documents.Raw(_encode(extra_fields(call, model, latency, notes=notes)))
+    except (msgspec.MsgspecError, RecursionError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def stamp(call: Call, model: str) -> Stamp | None:
+    """What is known of ``extra_fields`` before there is an answer; ``None`` as in ``Stamp.fields``."""
+    data = bytes(encoded_fields(call, model, 0) or b"")
+    return Stamp(data.removesuffix(_END)) if data.endswith(_END) else None
+
+
+_END: Final = b'0,"chunk_index":0}'
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def translation_notes(notes: Iterable[Note]) -> list[TranslationNote]:

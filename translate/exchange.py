@@ -22,9 +22,10 @@ _WITH_INPUT: Final = _MEMBERS | _INPUT
 _tuple: Final = tuple.__new__  # takes half the time of a named tuple's own, which is Python
 
 
-class Built(msgspec.Struct, frozen=True):
-    """The body of a request, and what was done to get there."""
+class Built(msgspec.Struct, frozen=True, gc=False):
+    """The body of a request, what was done to get there, and the path to which it goes."""
 
+    path: str
     body: Mapping[str, object]
     notes: list[Note]
 
@@ -42,7 +43,7 @@ def opened(
         )
     model = request_model(request)
     if not model.strip():
-        return errors.invalid("model is required", "model")
+        return no_model()
     params = request.get("params")
     if type(params) is not dict:
         params = {} if params is None else documents.as_object(params)
@@ -51,21 +52,26 @@ def opened(
     return model, params
 
 
-def planned(built: Built | Failure, path: str, request: Document, call: Call) -> Plan | Failure:
-    """The plan that posts ``built``."""
+def no_model() -> Failure:
+    """A request that names no model."""
+    return errors.invalid("model is required", "model")
+
+
+def planned(built: Built | Failure, model: str, call: Call) -> Plan | Failure:
+    """The plan that posts ``built``, which asks for ``model``."""
     if isinstance(built, Failure):
-        return errors.stamp(built, call, request_model(request))
+        return errors.stamp(built, call, model)
     data = documents.encode(built.body)
     if isinstance(data, documents.Malformed):
         failure = errors.invalid(f"the request is not JSON: {data.reason}", data.place or None)
-        return errors.stamp(failure, call, request_model(request))
+        return errors.stamp(failure, call, model)
     body = _tuple(Body, ("application/json", data, ()))
-    return _tuple(Plan, ("POST", path if call.path is None else call.path, body))
+    return _tuple(Plan, ("POST", built.path if call.path is None else call.path, body))
 
 
 def sent(built: Built | Failure) -> Built:
     """What was built; nothing, where it could not be: an answer that somebody brings is read all the same."""
-    return Built({}, []) if isinstance(built, Failure) else built
+    return Built("", {}, []) if isinstance(built, Failure) else built
 
 
 def ledger(built: Built | Failure) -> list[Note]:
@@ -77,18 +83,17 @@ def answered(
     outcome: dict[str, object] | Failure,
     built: Built | Failure,
     notes: list[Note],
-    request: Document,
+    model: str,
     reply: ReplyLike,
     spent_ms: int,
     call: Call,
 ) -> Document | Failure:
-    """``outcome`` with the ``extra_fields`` that every answer has."""
+    """``outcome`` with the ``extra_fields`` that every answer has; the request asked for ``model``."""
     raw: dict[str, object] = {}
     if call.raw_request and not isinstance(built, Failure):
         raw["raw_request"] = built.body
     if call.raw_response and reply.body:
         raw["raw_response"] = raw_json(reply.body)
-    model = request_model(request)
     if isinstance(outcome, Failure):
         return errors.stamp(outcome, call, model, latency=spent_ms, **raw)
     if "extra_fields" in outcome:

@@ -54,16 +54,24 @@ def taken_apart(flat: Document, inputs: Mapping[str, str]) -> dict[str, object] 
     if isinstance(named, Failure):
         return named
     request: dict[str, object] = {"provider": named[0], "model": named[1]}
-    params = dict(flat)
-    params.pop("model", None)
-    params.pop("stream", None)
+    params = parameters_of(flat)
     for name in inputs:
         if name in params:
             request[inputs[name]] = params.pop(name)
-    if "fallbacks" in params:
-        request["fallbacks"] = params.pop("fallbacks")
-    if "extra_params" in params:  # in the flat form a name like any other
-        params["extra_params"] = {"extra_params": params["extra_params"]}
+    if "fallbacks" in flat:
+        request["fallbacks"] = flat["fallbacks"]
     if params:
         request["params"] = params
     return request
+
+
+def parameters_of(flat: Document) -> dict[str, object]:
+    """``params`` of the Bifrost request that ``flat`` means, and its inputs among them."""
+    params = dict(flat)
+    pop = params.pop
+    pop("model", None)
+    pop("stream", None)
+    pop("fallbacks", None)
+    if "extra_params" in params:  # in the flat form a name like any other
+        params["extra_params"] = {"extra_params": params["extra_params"]}
+    return params

@@ -13,7 +13,7 @@ from .errors import invalid
 from .parameters import without
 from .plan import Failure, Note
 
-_UNTOUCHED: Final = ("user", "system", "developer")  # whose messages, when they are text, have no rule
+_PLAIN: Final = frozenset({"role", "content", "name"})  # a message of these, when it is text, has no rule
 _THOUGHTS: Final = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
 _FOREIGN_PART_KEYS: Final = ("cache_control", "citations")
 _FOREIGN_PARTS: Final = frozenset(_FOREIGN_PART_KEYS)
@@ -31,7 +31,7 @@ def history(messages: object, notes: list[Note]) -> list[object] | Failure:
     out: list[object] = []
     for item in items:
         if type(item) is dict and (
-            (item.get("role") in _UNTOUCHED and isinstance(item.get("content"), str)) or _goes_as_it_is(item)
+            (_PLAIN.issuperset(item) and type(item.get("content")) is str) or _goes_as_it_is(item)
         ):
             out.append(item)
             continue

@@ -6,6 +6,7 @@ drops, renames, converts or repairs leaves a note.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Final
 
 from . import documents
@@ -47,6 +48,9 @@ _FOREIGN_TOOL_KEYS: Final = (
 )  # fmt: skip
 """Anthropic's and MCP's additions to a tool definition that vLLM does not know."""
 _FOREIGN: Final = frozenset(_FOREIGN_TOOL_KEYS)
+_ALL_REASONING: Final = frozenset(_REASONING)
+_ALL_GUIDED: Final = frozenset(_GUIDED)
+_RENAMED: Final = Note("max_tokens", "renamed", "max_completion_tokens")
 
 _RULED: Final = frozenset(
     {
@@ -55,6 +59,12 @@ _RULED: Final = frozenset(
     }
 )  # fmt: skip
 """The parameters that have a rule; a request without any of them goes out as it is."""
+
+RULED_IN_FLAT: Final = _RULED - {"model", "messages", "stream"} | {"fallbacks"}
+"""The same for members of a flat body that have no other place in a request."""
+
+_LAID: Final = frozenset({"extra_body", "extra_params"})
+"""Objects whose members are parameters."""
 
 _DEEPEST_OVERLAY: Final = 32
 _DEFAULT_BUDGET_BASE: Final = 4096
@@ -65,7 +75,7 @@ def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]
 
     The order is that of ``params``; the fields that streaming needs come last.
     """
-    if _RULED.isdisjoint(params) and _all_sayable(params):
+    if go_as_they_are(params, _RULED):
         return _streamed(params, dict(params), streaming, notes) if streaming else params
     given = _spelled(params, call, notes)
     if isinstance(given, Failure):
@@ -92,6 +102,16 @@ def chat_fields(params: Document, streaming: bool, call: Call, notes: list[Note]
         elif name != "stream_options":
             fields[name] = value
     return _streamed(given, fields, streaming, notes)
+
+
+def go_as_they_are(params: Document, ruled: frozenset[str]) -> bool:
+    """Whether there is none of ``ruled`` among ``params``, and nothing that cannot be sent."""
+    if not ruled.isdisjoint(params):
+        return False
+    for value in params.values():
+        if value is None or (isinstance(value, float) and not isfinite(value) and _unsayable(value)):
+            return False
+    return True
 
 
 def completion_fields(params: Document, streaming: bool, call: Call, notes: list[Note]) -> Fields | Failure:
@@ -124,7 +144,7 @@ def merged(params: Document, notes: list[Note]) -> Fields | Failure:
     SDKs, the members of ``extra_body`` belong to the top level, where explicit
     ones win. Nulls are left out: validators of servers trip over them.
     """
-    if "extra_params" not in params and "extra_body" not in params and _all_sayable(params):
+    if go_as_they_are(params, _LAID):
         return dict(params)
     given: Fields = {}
     bodies: list[object] = []
@@ -167,13 +187,6 @@ def _unsayable(value: object) -> str:
     return "not a finite number, for which JSON has no spelling" if documents.is_non_finite(value) else ""
 
 
-def _all_sayable(params: Document) -> bool:
-    for value in params.values():
-        if value is None or (isinstance(value, float) and _unsayable(value)):
-            return False
-    return True
-
-
 def _flatten(body: object, given: Fields, notes: list[Note]) -> Failure | None:
     if body is None:
         notes.append(Note("extra_body", "dropped", "null"))
@@ -206,7 +219,7 @@ def _max_tokens(given: Fields, fields: Fields, notes: list[Note]) -> None:
         notes.append(Note("max_tokens", "dropped", "max_completion_tokens is set"))
     else:
         fields["max_completion_tokens"] = given["max_tokens"]
-        notes.append(Note("max_tokens", "renamed", "max_completion_tokens"))
+        notes.append(_RENAMED)
 
 
 def _streamed(given: Document, fields: Fields, streaming: bool, notes: list[Note]) -> Fields | Failure:
@@ -228,7 +241,7 @@ def _streamed(given: Document, fields: Fields, streaming: bool, notes: list[Note
 
 def _effort(given: Fields, notes: list[Note]) -> object | Failure:
     """One ``reasoning_effort`` out of Bifrost's object and its flat shorthands."""
-    if given.keys().isdisjoint(_REASONING):
+    if _ALL_REASONING.isdisjoint(given):
         return None
     nested = documents.as_object(given.get("reasoning", {}))
     if nested is None:
@@ -324,7 +337,7 @@ def _aged(given: Fields, notes: list[Note]) -> Fields:
 
 def _modernised(given: Fields, notes: list[Note]) -> Fields | Failure:
     """``given`` with what older clients call ``guided_...`` moved into ``structured_outputs``."""
-    if given.keys().isdisjoint(_GUIDED):
+    if _ALL_GUIDED.isdisjoint(given):
         return given
     old = [name for name in _GUIDED if name in given]
     options = documents.as_object(given.get("structured_outputs", {}))
@@ -349,7 +362,7 @@ def _modernised(given: Fields, notes: list[Note]) -> Fields | Failure:
 
 def _tools(name: str, given: Fields, fields: Fields, notes: list[Note]) -> None:
     tools = documents.as_array(given.get("tools"))
-    if tools is not None and all(_is_server_tool(tool) for tool in tools):
+    if tools is not None and all(map(_is_server_tool, tools)):
         # vLLM answers 400 to an empty list, and to a choice without tools.
         reason = "empty" if name == "tools" and not tools else "there are no tools"
         notes.append(Note(name, "dropped", reason))
@@ -357,7 +370,9 @@ def _tools(name: str, given: Fields, fields: Fields, notes: list[Note]) -> None:
         sent: list[object] = []
         of_provider: list[Note] = []
         for index, tool in enumerate(tools):
-            if _is_server_tool(tool):
+            if type(tool) is dict and _goes_as_it_is(tool):
+                sent.append(tool)
+            elif _is_server_tool(tool):
                 of_provider.append(Note(f"tools[{index}]", "dropped", "a tool that the provider runs itself"))
             else:
                 sent.append(_tool(tool, index, notes))
@@ -381,12 +396,16 @@ def _is_server_tool(tool: object) -> bool:
     return isinstance(kind, str) and kind not in {"function", "custom"}
 
 
+def _goes_as_it_is(tool: Document) -> bool:
+    """Whether a tool is a function with nothing that is not OpenAI's."""
+    function = tool.get("function")
+    return type(function) is dict and _FOREIGN.isdisjoint(tool) and _FOREIGN.isdisjoint(function)
+
+
 def _tool(tool: object, index: int, notes: list[Note]) -> object:
     if not (type(tool) is dict or isinstance(tool, Mapping)):
         return tool
     function = tool.get("function")
-    if _FOREIGN.isdisjoint(tool) and isinstance(function, dict) and _FOREIGN.isdisjoint(function):
-        return tool
     place = f"tools[{index}]"
     cleaned = without(tool, _FOREIGN_TOOL_KEYS, place, notes)
     if isinstance(function, Mapping):

@@ -8,7 +8,7 @@ from typing import Final
 
 from . import choices, documents, errors, parameters, ranking
 from .conversation import Once
-from .exchange import Built, answered, ledger, opened, planned
+from .exchange import Built, answered, ledger, opened
 from .flat import request_model, taken_apart
 from .plan import Call, Failure, Note, Plan, ReplyLike
 from .ranking import Ranking
@@ -43,11 +43,7 @@ def from_flat(flat: Document) -> Document | Failure:
 
 def plan(request: Document, call: Call) -> Plan | Failure:
     """What to send first; a failure names the place in the request that is at fault."""
-    return _planned(_built(request, call), request, call)
-
-
-def _planned(built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
-    return planned(built, call.known_path or PATHS[0], request, call)
+    return ONCE.plan(_built(request, call), request, call)
 
 
 def follow_up(plan: Plan, reply: ReplyLike, call: Call) -> Plan | None:
@@ -80,10 +76,10 @@ def _parsed(
 ) -> Document | Failure:
     notes = ledger(built)
     outcome = _read(request, reply, call, notes)
-    return answered(outcome, built, notes, request, reply, spent_ms, call)
+    return answered(outcome, built, notes, request_model(request), reply, spent_ms, call)
 
 
-def _built(request: Document, _call: Call) -> Built | Failure:
+def _built(request: Document, call: Call) -> Built | Failure:
     notes: list[Note] = []
     head = opened(request, notes, _MEMBERS)
     if isinstance(head, Failure):
@@ -109,10 +105,12 @@ def _built(request: Document, _call: Call) -> Built | Failure:
         notes.append(Note("return_documents", "dropped", "the answer gets the documents of the request"))
         del given["return_documents"]
     fields = parameters.kept(given, ("model", "query", "documents"), notes)
-    return Built({"model": model, "query": query, "documents": texts, **fields}, notes)
+    return Built(
+        call.known_path or PATHS[0], {"model": model, "query": query, "documents": texts, **fields}, notes
+    )
 
 
-ONCE: Final = Once(_built, _planned, _parsed)
+ONCE: Final = Once(_built, _parsed)
 
 
 def _listed(request: Document) -> Sequence[object] | None:

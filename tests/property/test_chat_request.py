@@ -356,9 +356,9 @@ def test_what_goes_through_without_a_closer_look_would_not_be_changed_by_one(
 ) -> None:
     plan, notes = chat.plan(request, call), chat.noted(request, call)
     with (
-        mock.patch.object(messages, "_UNTOUCHED", ()),
+        mock.patch.object(messages, "_PLAIN", frozenset()),
         mock.patch.object(messages, "_goes_as_it_is", return_value=False),
-        mock.patch.object(parameters, "_all_sayable", return_value=False),
+        mock.patch.object(parameters, "go_as_they_are", return_value=False),
         mock.patch.object(parameters, "_FOREIGN", _LooksCloser()),
     ):
         assert repr(chat.plan(request, call)) == repr(plan)

@@ -60,6 +60,15 @@ def test_numbers_go_out_as_they_came_in(text: str) -> None:
     assert documents.encode(documents.decode(data)) == data
 
 
+def test_numbers_as_people_write_them_go_out_as_they_came_in() -> None:
+    spellings = ("{:.1f}", "{:.2f}", "{:.3f}", "{:e}", "{:E}", "{!r}", "{:g}")
+    texts = {spelling.format(each / 100) for each in range(-210, 211) for spelling in spellings}
+    data = f"[{','.join(sorted(texts))}]".encode()
+    numbers = documents.decode(data, strict=True)
+    assert numbers == [float(text) for text in sorted(texts)]
+    assert documents.encode(numbers) == documents.encode(documents.decode(data)) == data
+
+
 def test_a_spelled_number_is_the_float_that_it_spells() -> None:
     value = documents.decode(b"1.50")
     assert isinstance(value, float)
