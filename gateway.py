@@ -153,27 +153,45 @@ _MOST_LANES: Final = 1_000
 _VISIT: Final[web.RequestKey[Visit]] = web.RequestKey("visit", Visit)
 
 
-class Lane(NamedTuple):
-    """What requests for the same model have in common: where they begin, and how they are translated there.
+class Manner(NamedTuple):
+    """How requests are translated for one key; ``prepared`` where that can be done beforehand."""
 
-    ``calls`` are for ``opening.only``, and for requests that are of one type
-    and want the same of what is sent and received.
+    call: translate.Call
+    prepared: translate.Prepared | None
+
+
+class Lane(NamedTuple):
+    """What requests for the same model have in common: where they begin, and in which manner for which key.
+
+    Manners are told apart by the type of request, by what it wants back of what
+    is sent and received, and by the key.
     """
 
     opening: attempts.Opening
-    calls: dict[tuple[str, bool, bool], translate.Call]
+    manners: dict[tuple[str, bool, bool, str], Manner]
 
 
 class Inquiry(NamedTuple):
-    """What a client asks for, understood and not yet routed; ``lane`` unless it is routed by itself."""
+    """What a client asks for, understood and not yet routed.
+
+    ``document`` is what ``flat`` means, unless there is a shorter way than
+    through it. There is a ``lane`` unless it is routed by itself.
+    """
 
     request_type: translate.RequestType
     operation: translate.Operation
-    document: translate.Document
+    flat: translate.Document
+    document: translate.Document | None
     provider: str
     model: str
     fallbacks: tuple[fallbacks.Fallback, ...]
     lane: Lane | None
+
+    @property
+    def request(self) -> translate.Document:
+        """What it means."""
+        document = self.operation.from_flat(self.flat) if self.document is None else self.document
+        return {} if isinstance(document, Failure) else document
 
 
 def _log_lines(lines: Sequence[str]) -> None:
@@ -423,7 +441,7 @@ class Gateway:
         seen = visit.seen
         seen.operation, seen.model = inquiry.request_type, inquiry.model
         if seen.trace is not None:
-            seen.trace.understood(seen.operation, seen.model, inquiry.document.get("params"))
+            seen.trace.understood(seen.operation, seen.model, inquiry.request.get("params"))
         if visit.head.dry_run:
             seen.trace = None
             return self._explanation(inquiry, visit)
@@ -589,14 +607,21 @@ class Gateway:
             return errors.invalid("stream must be true or false", "stream")
         request_type = route.streamed if streamed and route.streamed else route.operation
         operation = translate.OPERATIONS[request_type]
-        document = operation.from_flat(flat)
-        if isinstance(document, Failure):
-            return document
-        head, named = visit.head, document.get("fallbacks")
-        chain = fallbacks.read(named, self.config).entries if named is not None else ()
-        provider, model = str(document.get("provider", "")), str(document.get("model", ""))
-        lane = None if chain or head.session else self._lane(provider, model, head.pin)
-        return Inquiry(request_type, operation, document, provider, model, chain, lane)
+        document: translate.Document | None = None
+        if operation.prepares:
+            named = translate.named_model(flat)
+            if isinstance(named, Failure):
+                return named
+            provider, model = named
+        else:
+            made = operation.from_flat(flat)
+            if isinstance(made, Failure):
+                return made
+            document, provider, model = made, str(made.get("provider", "")), str(made.get("model", ""))
+        head, chain = visit.head, (document or flat).get("fallbacks")
+        others = fallbacks.read(chain, self.config).entries if chain is not None else ()
+        lane = None if others or head.session else self._lane(provider, model, head.pin)
+        return Inquiry(request_type, operation, flat, document, provider, model, others, lane)
 
     def _lane(self, provider: str, model: str, pin: keys.Pin) -> Lane:
         alike = provider, model, pin
@@ -614,23 +639,24 @@ class Gateway:
         way = self._way(endpoint, visit, inquiry.request_type)
         if isinstance(way, Failure):
             return way
-        call = self._call(inquiry, step, visit.head)
-        return Exchange(step, inquiry.operation, step.applied(inquiry.document), call, endpoint, way)
+        call, prepared = self._manner(inquiry, step, visit.head)
+        if prepared is not None:
+            return Exchange(step, inquiry.operation, inquiry.flat, call, endpoint, way, prepared)
+        document = step.applied(inquiry.request)
+        return Exchange(step, inquiry.operation, document, call, endpoint, way)
 
-    def _call(self, inquiry: Inquiry, step: attempts.Try, head: request_heads.RequestHead) -> translate.Call:
-        request_type, lane = inquiry.request_type, inquiry.lane
-        server = self._server(step.key)
-        if (
-            lane is None
-            or step is not lane.opening.only
-            or inquiry.operation.follow_up is not translate.never
-        ):
-            return self._new_call(request_type, step, head, server)
-        kind = request_type, head.raw_request, head.raw_response
-        call = lane.calls.get(kind)
-        if call is None or call.server is not server:
-            call = lane.calls[kind] = self._new_call(request_type, step, head, server)
-        return call
+    def _manner(self, inquiry: Inquiry, step: attempts.Try, head: request_heads.RequestHead) -> Manner:
+        request_type, lane, key = inquiry.request_type, inquiry.lane, step.key
+        server = self._server(key)
+        if lane is None or step.course is not lane.opening.course or step.reason:
+            return Manner(self._new_call(request_type, step, head, server), None)
+        alike = request_type, head.raw_request, head.raw_response, key.id
+        manner = lane.manners.get(alike)
+        if manner is None or manner.call.server is not server:
+            call = self._new_call(request_type, step, head, server)
+            prepared = translate.prepared(inquiry.operation, call, step.model)
+            manner = lane.manners[alike] = Manner(call, prepared)
+        return manner
 
     def _new_call(
         self,
@@ -684,7 +710,7 @@ class Gateway:
         if isinstance(exchange, Failure):
             return _failed(exchange, visit)
         call = exchange.call
-        explained = translate.explained(inquiry.operation, exchange.document, call)
+        explained = translate.explained(inquiry.operation, step.applied(inquiry.request), call)
         if isinstance(explained, Failure):
             return _failed(explained, visit)
         return Answer(encoded({**explained, "routing_info": call.routing_info}))
@@ -826,8 +852,9 @@ class Gateway:
         if self._fleet.resting:
             self._fleet = self._fleet.answered(step.key, step.asked_model)
         seen.served = step
-        if exchange.path:
+        if exchange.path and exchange.path != exchange.call.known_path:
             self._known_paths[exchange.call.request_type, exchange.endpoint.url] = exchange.path
+            self._lanes.clear()
 
     def _after(
         self, step: attempts.Try, failure: Failure, exchange: Exchange, seen: Observation

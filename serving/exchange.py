@@ -10,7 +10,9 @@ from .layers import attempts, failures, headers, translate, transports
 class Exchange(msgspec.Struct):
     """What is sent to a server on behalf of ``step``, and through what; in the end, what came back.
 
-    ``reply`` is the last one, or how it began; ``path`` is where it came from.
+    ``document`` is a request or, where the operation is ``prepared``, what the
+    client wrote. ``reply`` is the last one, or how it began; ``path`` is where
+    it came from, where there are several.
     """
 
     step: attempts.Try | None
@@ -19,23 +21,22 @@ class Exchange(msgspec.Struct):
     call: translate.Call
     endpoint: transports.Endpoint
     way: transports.AsyncTransport
+    prepared: translate.Prepared | None = None
     reply: transports.Reply | None = None
     path: str = ""
 
     async def converse(self) -> translate.Document | translate.Failure:
         """Ask the server, and once more where its first answer leaves something open."""
-        operation, document, call = self.operation, self.document, self.call
         if not self.endpoint.url:
-            return translate.errors.stamp(translate.errors.missing_url(), call, "")
-        once = operation.once
-        if once is not None and operation.follow_up is translate.never:
-            built = once.build(document, call)
-            plan = once.plan(built, document, call)
-            if isinstance(plan, translate.Failure):
-                return plan
-            reply = self.reply = await self.way.send(plan)
-            return once.parse(built, document, reply, reply.elapsed_ms, call)
-        conversation = translate.converse(operation, document, call)
+            return translate.errors.stamp(translate.errors.missing_url(), self.call, "")
+        prepared = self.prepared
+        if prepared is not None:
+            begun = prepared.begin(self.document)
+            if isinstance(begun, translate.Failure):
+                return begun
+            reply = self.reply = await self.way.send(begun.plan)
+            return prepared.end(begun, reply)
+        conversation = translate.converse(self.operation, self.document, self.call)
         try:
             plan = next(conversation)
             while True:

@@ -114,6 +114,11 @@ class Operation:
     noted: TakeNotes = nothing
     once: Once | None = None
 
+    @property
+    def prepares(self) -> bool:
+        """Whether ``prepared`` gives something."""
+        return self.once is not None and self.once.of_flat is not None
+
 
 def converse(
     operation: Operation, request: Document, call: Call
