@@ -74,8 +74,11 @@ def _answer(
 
 def fold(request: Document, head: HeadLike, call: Call) -> Fold:
     """The state machine for a streamed answer that began with ``head``."""
-    model = request_model(request)
-    asked = sent(_built(request, call))
+    return _fold(_built(request, call), request_model(request), head, call)
+
+
+def _fold(built: Built | Failure, model: str, head: HeadLike, call: Call) -> Fold:
+    asked = sent(built)
     chunks = generated(call, "chat.completion.chunk", model, asked)
     interpreter = ChatInterpreter(chunks, max(documents.as_integer(asked.body.get("n")) or 1, 1))
     return choose(head, call, model, interpreter)
@@ -106,11 +109,13 @@ def _built_of_flat(flat: Document, model: str, call: Call) -> Built | Failure:
     if isinstance(history, Failure):
         return history
     streaming = call.request_type in STREAMS
-    if not streaming and parameters.go_as_they_are(flat, parameters.RULED_IN_FLAT):
+    if parameters.go_as_they_are(flat, parameters.RULED_IN_FLAT):
         body: dict[str, object] = {"model": model, "messages": history, **flat}
         body["model"] = model
         body["messages"] = history
         body.pop("stream", None)
+        if streaming:
+            parameters.ask_for_stream(body, {})
         return Built(PATH, body, notes)
     params = parameters_of(flat)
     params.pop("messages", None)
@@ -120,7 +125,8 @@ def _built_of_flat(flat: Document, model: str, call: Call) -> Built | Failure:
     return Built(PATH, {"model": model, "messages": history, **fields}, notes)
 
 
-ONCE: Final = Once(_built, _parsed, OfFlat(_built_of_flat, _answer))
+ONCE: Final = Once(_built, _parsed)
+OF_FLAT: Final = OfFlat(_built_of_flat, _answer, _fold)
 
 
 def _read(model: str, reply: ReplyLike, notes: list[Note]) -> dict[str, object] | Failure:

@@ -67,11 +67,16 @@ class ParseOfModel(Protocol):
     ) -> Document | Failure: ...
 
 
+class FoldOfModel(Protocol):
+    def __call__(self, built: Built | Failure, model: str, head: HeadLike, call: Call, /) -> Fold: ...
+
+
 class OfFlat(msgspec.Struct, frozen=True):
-    """The same for a flat body that ``from_flat`` takes, asking for a model whatever the body names."""
+    """The steps of an operation from a flat body that ``from_flat`` takes, asking for any model."""
 
     build: BuildOfFlat
     parse: ParseOfModel
+    fold: FoldOfModel
 
 
 class Once(NamedTuple):
@@ -79,7 +84,6 @@ class Once(NamedTuple):
 
     build: Build
     parse: ParseBuilt
-    of_flat: OfFlat | None = None
 
     def plan(self, built: Built | Failure, request: Document, call: Call) -> Plan | Failure:
         """What to send, once a request is built."""
@@ -103,7 +107,7 @@ class Operation:
     ``follow_up`` says what to send after a reply that does not answer the
     question; ``fold`` is there for streamed operations; ``noted`` is what
     ``plan`` did to a request. ``once`` does the same as ``plan`` and ``parse``,
-    where building a request twice would cost.
+    where building a request twice would cost; ``of_flat`` is for ``prepared``.
     """
 
     from_flat: FromFlat
@@ -113,6 +117,7 @@ class Operation:
     fold: MakeFold | None = None
     noted: TakeNotes = nothing
     once: Once | None = None
+    of_flat: OfFlat | None = None
 
     @property
     def prepares(self) -> bool:
@@ -160,10 +165,10 @@ class Begun(msgspec.Struct, frozen=True, gc=False):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """An operation for one call and one model: what does not depend on the request is done.
+    """An operation for one call and one model, with all done that does not depend on a request.
 
-    The outcomes are those of ``converse`` for the request that ``from_flat``
-    makes of the flat body, asking ``vllm`` for ``model``. There is one reply to a plan.
+    Plans, outcomes and streams are those of the operation for the request that
+    ``from_flat`` makes of a flat body, when it asks ``vllm`` for ``model``.
     """
 
     model: str
@@ -178,14 +183,17 @@ class Prepared(msgspec.Struct, frozen=True):
         return plan if isinstance(plan, Failure) else Begun(plan, built)
 
     def end(self, begun: Begun, reply: ReplyLike) -> Document | Failure:
-        """The outcome."""
+        """The outcome of the one attempt."""
         return self.steps.parse(begun.built, self.model, reply, reply.elapsed_ms, self.call, self.stamp)
+
+    def fold(self, begun: Begun, head: HeadLike) -> Fold:
+        """The state machine for a streamed answer that began with ``head``."""
+        return self.steps.fold(begun.built, self.model, head, self.call)
 
 
 def prepared(operation: Operation, call: Call, model: str) -> Prepared | None:
     """``operation`` for this call and model; ``None`` where it gains nothing by that."""
-    steps = operation.once and operation.once.of_flat
-    if not steps:
+    if operation.of_flat is None:
         return None
     bare = call.verbatim and not (call.raw_request or call.raw_response)
-    return Prepared(model, call, steps, stamp(call, model) if bare else None)
+    return Prepared(model, call, operation.of_flat, stamp(call, model) if bare else None)

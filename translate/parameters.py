@@ -229,14 +229,19 @@ def _streamed(given: Document, fields: Fields, streaming: bool, notes: list[Note
         if options is not None:
             notes.append(Note("stream_options", "dropped", "the answer is not streamed"))
         return fields
-    fields["stream"] = True
     options = {} if options is None else documents.as_object(options)
     if options is None:
         return invalid("stream_options must be an object", "stream_options")
     if options.get("include_usage") is False:
         notes.append(Note("stream_options.include_usage", "converted", "true: the final chunk carries usage"))
-    fields["stream_options"] = {**options, "include_usage": True}
+    ask_for_stream(fields, options)
     return fields
+
+
+def ask_for_stream(fields: Fields, options: Document) -> None:
+    """Add what makes the server stream, with its usage at the end."""
+    fields["stream"] = True
+    fields["stream_options"] = {**options, "include_usage": True}
 
 
 def _effort(given: Fields, notes: list[Note]) -> object | Failure:

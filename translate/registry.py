@@ -9,9 +9,11 @@ from .types import RequestType
 
 OPERATIONS: Final[Mapping[RequestType, Operation]] = {
     "list_models": Operation(models.from_flat, models.plan, models.parse, noted=models.noted),
-    "chat_completion": Operation(chat.from_flat, chat.plan, chat.parse, noted=chat.noted, once=chat.ONCE),
+    "chat_completion": Operation(
+        chat.from_flat, chat.plan, chat.parse, noted=chat.noted, once=chat.ONCE, of_flat=chat.OF_FLAT
+    ),
     "chat_completion_stream": Operation(
-        chat.from_flat, chat.plan, chat.parse, fold=chat.fold, noted=chat.noted
+        chat.from_flat, chat.plan, chat.parse, fold=chat.fold, noted=chat.noted, of_flat=chat.OF_FLAT
     ),
     "responses": Operation(responses.from_flat, responses.plan, responses.parse, noted=responses.noted),
     "responses_stream": Operation(

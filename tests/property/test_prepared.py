@@ -16,6 +16,7 @@ from translate import (
     OPERATIONS,
     Begun,
     Call,
+    Chunk,
     Document,
     Failure,
     Prepared,
@@ -28,14 +29,15 @@ from translate import (
 from transports import PlanLike, Reply, run
 
 CHAT = OPERATIONS["chat_completion"]
+EVENTS = Reply(200, {"content-type": "text/event-stream"})
 CALL = Call("chat_completion", verbatim=True)
 MODELS = st.sampled_from(["m", "org/name", "vllm/org/name", "/models/x", '\u00e9"', "", " "])
-WITH = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}
+FLAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}
 CALLS = some.calls(streaming=False)
 
 
 def ready(call: Call, model: str) -> Prepared:
-    found = prepared(CHAT, call, model)
+    found = prepared(OPERATIONS[call.request_type], call, model)
     assert found is not None
     return found
 
@@ -55,16 +57,25 @@ class Canned:
         raise NotImplementedError
 
 
-def said(outcome: Document | Failure) -> bytes:
-    """An outcome as bytes."""
-    return encoded(outcome.error if isinstance(outcome, Failure) else outcome)
+def request_of(flat: Document, model: str) -> Document | Failure:
+    """The request that a gateway makes of a flat body when it has chosen the model."""
+    request = chat.from_flat(flat)
+    return request if isinstance(request, Failure) else {**request, "provider": "vllm", "model": model}
+
+
+def said(outcome: Document | Chunk | Failure) -> bytes:
+    """An outcome or an event as bytes."""
+    if isinstance(outcome, Failure):
+        return encoded([outcome.error, outcome.event])
+    if isinstance(outcome, Chunk):
+        return encoded([outcome.data, outcome.final, outcome.event])
+    return encoded(outcome)
 
 
 def assert_like_any_other(flat: Document, model: str, call: Call, reply: Reply) -> None:
-    request = chat.from_flat(flat)
+    request = request_of(flat, model)
     if isinstance(request, Failure):
-        return  # no model is ever looked for
-    request = {**request, "provider": "vllm", "model": model}  # as a gateway does when it has chosen one
+        return  # there is no model to choose
     canned, preparation = Canned(reply), ready(call, model)
     expected = run(canned, converse(CHAT, request, call))
     before = repr(flat)
@@ -86,6 +97,26 @@ def test_a_flat_body_is_answered_like_any_other(
     flat: dict[str, object], model: str, call: Call, reply: Reply
 ) -> None:
     assert_like_any_other(flat, model, call, reply)
+
+
+@given(some.flat_requests(), MODELS, some.calls(streaming=True), some.heads, some.any_streams)
+@example(FLAT, "m", CALL._replace(request_type="chat_completion_stream"), EVENTS, b"".join(exchanges.STREAM))
+def test_a_flat_body_is_streamed_like_any_other(
+    flat: dict[str, object], model: str, call: Call, head: Reply, data: bytes
+) -> None:
+    request = request_of(flat, model)
+    if isinstance(request, Failure):
+        return
+    begun = ready(call, model).begin(flat)
+    if isinstance(begun, Failure):
+        assert begun == chat.plan(request, call)
+        return
+    assert begun.plan == chat.plan(request, call)
+    expected, events = (
+        [*fold.feed(data, 3), *fold.close(5)]
+        for fold in (chat.fold(request, head, call), ready(call, model).fold(begun, head))
+    )
+    assert [*map(said, events)] == [*map(said, expected)]
 
 
 _MEMBERS = st.sampled_from(
@@ -156,19 +187,19 @@ def test_messages_of_any_kind(history: list[object], call: Call) -> None:
     "value", [float("nan"), float("inf"), None, documents.decode(b"1e400"), {1: 2}, {"a": b"x"}]
 )
 def test_values_that_json_does_not_have(value: object) -> None:
-    assert_like_any_other(WITH | {"x": value}, "m", CALL, Reply(200, {}, exchanges.CHAT, 3))
+    assert_like_any_other(FLAT | {"x": value}, "m", CALL, Reply(200, {}, exchanges.CHAT, 3))
 
 
 def test_a_name_that_is_no_text() -> None:
-    assert_like_any_other(WITH | {"\ud83d": None}, "m", CALL, Reply(200, {}, exchanges.CHAT, 3))
+    assert_like_any_other(FLAT | {"\ud83d": None}, "m", CALL, Reply(200, {}, exchanges.CHAT, 3))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), None])
 def test_a_value_that_cannot_be_sent_is_left_out_and_noted(value: object) -> None:
-    begun = ready(CALL, "m").begin(WITH | {"x": value})
+    begun = ready(CALL, "m").begin(FLAT | {"x": value})
     assert isinstance(begun, Begun)
     assert not isinstance(begun.built, Failure)
-    assert begun.built.body == WITH
+    assert begun.built.body == FLAT
     assert [(note.param, note.action) for note in begun.built.notes] == [("x", "dropped")]
 
 
