@@ -608,7 +608,7 @@ class Gateway:
         request_type = route.streamed if streamed and route.streamed else route.operation
         operation = translate.OPERATIONS[request_type]
         document: translate.Document | None = None
-        if operation.prepares:
+        if operation.of_flat is not None:
             named = translate.named_model(flat)
             if isinstance(named, Failure):
                 return named
@@ -800,19 +800,16 @@ class Gateway:
         self, step: attempts.Try, exchange: Exchange, relay: Relay, seen: Observation
     ) -> Failure | None:
         """Relay the events of one attempt; a failure before the first one is given back."""
-        operation, document, call = exchange.operation, exchange.document, exchange.call
-        plan = operation.plan(document, call)
-        if isinstance(plan, Failure):
-            return plan
-        if operation.fold is None:
-            raise TypeError("this operation is not streamed")
+        begun = exchange.begin()
+        if isinstance(begun, Failure):
+            return begun
+        plan, fold_from = begun
         limit = self.config.network.first_event_timeout_s or None
         deadline = asyncio.timeout(limit)
         try:
             async with deadline, exchange.way.stream(plan) as stream:
                 exchange.reply = stream.head
-                fold = operation.fold(document, stream.head, call)
-                batches = transports.batches_async(stream.pieces, fold)
+                batches = transports.batches_async(stream.pieces, fold_from(stream.head))
                 batch = await anext(batches)
                 deadline.reschedule(None)
                 if isinstance(batch[0], Failure):
@@ -829,7 +826,7 @@ class Gateway:
         except TimeoutError:
             if limit is None or not deadline.expired():
                 raise
-            return errors.stamp(_own(refusals.first_event_late(limit)), call, step.model)
+            return errors.stamp(_own(refusals.first_event_late(limit)), exchange.call, step.model)
         return None
 
     def _first(self, inquiry: Inquiry, visit: Visit) -> attempts.Try | attempts.GiveUp:

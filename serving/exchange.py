@@ -1,6 +1,7 @@
 """One request to one server."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -46,6 +47,24 @@ class Exchange(msgspec.Struct):
         except StopIteration as stop:
             outcome: translate.Document | translate.Failure = stop.value
             return outcome
+
+    def begin(
+        self,
+    ) -> tuple[translate.Plan, Callable[[transports.Reply], translate.Fold]] | translate.Failure:
+        """What to send for an answer that is streamed, and what makes events of that by how it begins."""
+        operation, document, call, prepared = self.operation, self.document, self.call, self.prepared
+        if prepared is not None:
+            begun = prepared.begin(document)
+            return (
+                begun if isinstance(begun, translate.Failure) else (begun.plan, partial(prepared.fold, begun))
+            )
+        plan = operation.plan(document, call)
+        if isinstance(plan, translate.Failure):
+            return plan
+        if operation.fold is None:
+            raise TypeError("this operation is not streamed")
+        fold = operation.fold
+        return plan, lambda head: fold(document, head, call)
 
     @property
     def forwarded(self) -> dict[str, str]:

@@ -119,11 +119,6 @@ class Operation:
     once: Once | None = None
     of_flat: OfFlat | None = None
 
-    @property
-    def prepares(self) -> bool:
-        """Whether ``prepared`` gives something."""
-        return self.once is not None and self.once.of_flat is not None
-
 
 def converse(
     operation: Operation, request: Document, call: Call
