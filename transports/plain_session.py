@@ -1,0 +1,269 @@
+"""Requests over the connections of an aiohttp connector, without an ``aiohttp.ClientSession``.
+
+The connector opens, keeps, limits and closes connections, and aiohttp's parser
+reads the answers. What a session does besides (redirects, cookies, proxies,
+middlewares, traces, objects for each of them) is most of what a request costs,
+and a call to vLLM needs none of it.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from inspect import signature
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self, cast
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import StreamWriter
+from yarl import URL
+
+from .base import LARGE_UPLOAD, Timeouts
+
+LONGEST_LINE: Final = 64 * 1024  # of a header; http.client has the same
+_BLOCK: Final = 256 * 1024  # of a large upload
+_MOST_ORIGINS: Final = 512
+_TICK_S: Final = 0.001  # the clock of a loop may tick in milliseconds
+
+
+def _takes(function: Any, *names: str) -> bool:
+    return set(names) <= signature(function).parameters.keys()
+
+
+class Question(NamedTuple):
+    """A request as it goes over the wire: ``head`` up to its empty line, ``blocks`` of ``size`` bytes in all.
+
+    ``bodiless`` says that the answer will have no body.
+    """
+
+    origin: URL
+    head: bytes
+    blocks: Sequence[bytes]
+    size: int
+    bodiless: bool
+
+
+class Exchange:
+    """A request that was sent, and its answer: what is used here of ``aiohttp.ClientResponse``.
+
+    When the body is at its end, the connection is free for the next request.
+    """
+
+    __slots__ = ("_connection", "content", "deadline", "protocol", "raw_headers", "status", "upload")
+
+    content: aiohttp.StreamReader
+    raw_headers: Sequence[tuple[bytes, bytes]]
+    status: int
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+        self.protocol = cast("ResponseHandler", connection.protocol)
+        self.deadline = math.inf  # for the head, in the time of the loop
+        self.upload: asyncio.Task[None] | None = None
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection, as long as the exchange has it."""
+        return self._connection
+
+    def release(self) -> None:
+        """Give the connection back, unless the answer came before all of the request was sent."""
+        connection = self._connection
+        if connection is not None:
+            if self.upload is not None and not self.upload.done():
+                self.close()
+                return
+            self._connection = None
+            connection.release()
+
+    def close(self) -> None:
+        """Close the connection, unless it was given back."""
+        connection = self._connection
+        if connection is not None:
+            self._connection = None
+            if self.upload is not None:
+                self.upload.cancel()
+            connection.close()
+
+
+class PlainSession:
+    """Sends requests over the connections of ``connector``, which it closes with itself.
+
+    It follows no redirect, keeps no cookie, knows no proxy and no environment,
+    and sends a request once. It belongs to the event loop of its connector.
+    Check ``is_supported`` first: it needs names of aiohttp that aiohttp does
+    not document (``ResponseHandler``, ``Connection.protocol``).
+    """
+
+    __slots__ = ("_connector", "_openers", "_timer", "_timer_at", "_waiting")
+
+    def __init__(self, connector: aiohttp.BaseConnector) -> None:
+        self._connector = connector
+        self._openers: dict[URL, aiohttp.ClientRequest] = {}
+        self._waiting: set[Exchange] = set()  # for the head of the answer
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+
+    @staticmethod
+    def is_supported() -> bool:
+        """Whether the installed aiohttp has what a ``PlainSession`` needs of it."""
+        try:
+            return (
+                _takes(aiohttp.BaseConnector.connect, "req", "traces", "timeout")
+                and _takes(
+                    ResponseHandler.set_response_params,
+                    "skip_payload",
+                    "read_until_eof",
+                    "auto_decompress",
+                    "max_line_size",
+                    "max_field_size",
+                )
+                and _takes(ResponseHandler.set_exception, "exc")
+                and all(hasattr(ResponseHandler, name) for name in ("read", "writing_paused"))
+                and all(hasattr(Connection, name) for name in ("close", "protocol", "release", "transport"))
+            )
+        except (AttributeError, TypeError, ValueError):
+            return False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or its connector was."""
+        return self._connector.closed
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._connector.close()
+
+    async def ask(self, question: Question, limits: Timeouts, total_at: float) -> Exchange:
+        """Send a request; returns when the head of the answer is there.
+
+        ``total_at`` is the time of the loop at which ``limits.total_s`` runs
+        out. Raises ``aiohttp.ClientError``, ``HttpProcessingError`` and
+        ``OSError``: ``ConnectionTimeoutError`` where there was no connection in
+        time, another ``TimeoutError`` where there was no answer.
+        """
+        connector = self._connector
+        if connector.closed:
+            raise RuntimeError("the session is closed")
+        opener = self._openers.get(question.origin) or self._new_opener(question.origin)
+        total_s = limits.total_s if total_at < math.inf else None
+        try:
+            connection = await connector.connect(opener, [], _patience(total_s, limits.connect_s))
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+        exchange = Exchange(connection)
+        try:
+            await self._converse(exchange, question, limits.first_byte_s, total_at)
+        except BaseException:
+            exchange.close()
+            raise
+        return exchange
+
+    def _new_opener(self, origin: URL) -> aiohttp.ClientRequest:
+        """What a connector wants to see of a request: where it goes."""
+        if len(self._openers) >= _MOST_ORIGINS:
+            self._openers.clear()
+        opener = aiohttp.ClientRequest("GET", origin, loop=asyncio.get_running_loop())
+        self._openers[origin] = opener
+        return opener
+
+    async def _converse(
+        self, exchange: Exchange, question: Question, first_byte_s: float | None, total_at: float
+    ) -> None:
+        """Send the request, and take the head of the answer."""
+        protocol = exchange.protocol
+        protocol.set_response_params(
+            skip_payload=question.bodiless,
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )
+        exchange.deadline, rest = total_at, self._written(protocol, question)
+        if rest is not None:
+            uploaded = self._upload(exchange, rest, first_byte_s)
+            exchange.upload = asyncio.get_running_loop().create_task(uploaded)
+        elif first_byte_s is not None:
+            exchange.deadline = min(asyncio.get_running_loop().time() + first_byte_s, total_at)
+        self._waiting.add(exchange)
+        try:
+            if exchange.deadline < self._timer_at:
+                self._set_timer(exchange.deadline)
+            while True:
+                message, content = await protocol.read()
+                if not 100 <= message.code < 200 or message.code == 101:
+                    break
+        finally:
+            self._waiting.discard(exchange)
+        exchange.status, exchange.raw_headers, exchange.content = message.code, message.raw_headers, content
+        content.on_eof(exchange.release)
+
+    def _written(self, protocol: ResponseHandler, question: Question) -> Sequence[bytes] | None:
+        """Send what can be sent at once; the blocks that are left, if there is anything to wait for."""
+        transport, (_, head, blocks, size, _) = protocol.transport, question
+        if transport is None or transport.is_closing():
+            return None  # reading will tell what became of the connection
+        if self._connector.force_close:
+            head = head[:-2] + b"Connection: close\r\n\r\n"
+        if size > LARGE_UPLOAD:
+            transport.write(head)
+            return blocks
+        transport.writelines((head, *blocks))
+        return () if protocol.writing_paused else None
+
+    async def _upload(self, exchange: Exchange, blocks: Sequence[bytes], first_byte_s: float | None) -> None:
+        """Send the rest of a request as fast as the server takes it; its answer is due from then on."""
+        loop, protocol = asyncio.get_running_loop(), exchange.protocol
+        writer = StreamWriter(protocol, loop)
+        try:
+            for block in blocks:
+                whole = memoryview(block)
+                for start in range(0, len(whole), _BLOCK):
+                    await writer.write(whole[start : start + _BLOCK])
+            await writer.drain()
+        except OSError as error:
+            protocol.set_exception(error)
+            return
+        if first_byte_s is not None and exchange in self._waiting:
+            exchange.deadline = min(loop.time() + first_byte_s, exchange.deadline)
+            if exchange.deadline < self._timer_at:
+                self._set_timer(exchange.deadline)
+
+    # One timer serves all exchanges: it is set anew only for an earlier time,
+    # and looks at every deadline when it fires.
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer, self._timer_at = loop.call_at(when, self._look_at_deadlines, loop), when
+
+    def _look_at_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer, self._timer_at = None, math.inf
+        now, earliest = loop.time() + _TICK_S, math.inf
+        for exchange in self._waiting:
+            if exchange.deadline <= now:
+                exchange.protocol.set_exception(TimeoutError())
+            else:
+                earliest = min(earliest, exchange.deadline)
+        if earliest < math.inf:
+            self._set_timer(earliest)
+
+
+@lru_cache(maxsize=64)
+def _patience(acquire_s: float | None, connect_s: float | None) -> aiohttp.ClientTimeout:
+    """``acquire_s`` for getting a connection, kept or new, of which ``connect_s`` for opening one."""
+    # The threshold is where aiohttp begins to round up to whole seconds.
+    return aiohttp.ClientTimeout(connect=acquire_s, sock_connect=connect_s, ceil_threshold=math.inf)
