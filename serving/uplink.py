@@ -47,7 +47,7 @@ class Uplink:
         if self._fresh is not None:
             _uplink.set(self)
         reply = await self._transport.send(plan)
-        if self._fresh is not None and self._went_stale(reply):
+        if reply.cut is not None and self._fresh is not None and self._went_stale(reply):
             reply = await self._fresh.send(plan)
         self._remember(reply, plan)
         return reply

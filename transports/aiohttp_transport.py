@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import compress
+from itertools import chain, compress
 from types import MappingProxyType
 from typing import Final, Protocol, cast
 
@@ -50,7 +50,7 @@ from .faults import (
     too_large,
     unsendable,
 )
-from .plain_session import LONGEST_LINE, PlainSession, Question
+from .plain_session import LONGEST_LINE, PlainSession
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _NOTHING: Final = "%.0s"
@@ -121,7 +121,13 @@ class AiohttpTransport:
             return UNSENDABLE_HEADER
         limits, session = endpoint.timeouts, self._session
         if isinstance(session, PlainSession):
-            return await _asked(session, form, values, body, limits, total_at)
+            blocks = () if body is None else (body.data, *body.rest)
+            size = sum(map(len, blocks))
+            head = (form.template % (*values, size)).encode("ascii")
+            try:
+                return await session.ask(form.origin, head, blocks, size, form.bodiless, limits, total_at)
+            except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+                return _no_head(error, limits, total_at)
         total = asyncio.timeout_at(None if total_at == math.inf else total_at)
         try:
             async with total:
@@ -145,27 +151,6 @@ class _Answer(Protocol):
     def connection(self) -> Connection | None: ...
     def close(self) -> None: ...
     def release(self) -> object: ...
-
-
-async def _asked(
-    session: PlainSession,
-    form: "_Form",
-    values: tuple[str, ...],
-    body: BodyLike | None,
-    limits: Timeouts,
-    total_at: float,
-) -> _Answer | Cut:
-    blocks: Sequence[bytes] = ()
-    size = 0
-    if body is not None:
-        blocks = (body.data, *body.rest)
-        size = sum(map(len, blocks))
-    head = (form.template % (*values, size)).encode("ascii")
-    try:
-        return await session.ask(Question(form.origin, head, blocks, size, form.bodiless), limits, total_at)
-    except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-        is_over = isinstance(error, TimeoutError) and asyncio.get_running_loop().time() + _TICK_S >= total_at
-        return timed_out("total", limits.total_s) if is_over else _no_head(error, limits)
 
 
 async def _requested(
@@ -294,19 +279,28 @@ def _client_timeout(connect_s: float | None, first_byte_s: float | None) -> aioh
 
 def _headers(answer: _Answer) -> Mapping[str, str]:
     """The raw bytes, because as text aiohttp gives UTF-8 with surrogates."""
-    return reply_headers(
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.raw_headers]
-    )
+    raw = answer.raw_headers
+    text = b"\n".join(chain.from_iterable(raw)).decode("latin-1")
+    parts = text.split("\n")
+    if len(parts) == 2 * len(raw) and "\r" not in text:  # nothing is folded
+        headers = dict(zip(map(str.lower, parts[::2]), map(str.strip, parts[1::2]), strict=True))
+        if len(headers) == len(raw):  # nothing is repeated
+            return headers
+    return reply_headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw])
 
 
 def _whole(answer: _Answer, headers: Mapping[str, str], limit: int) -> bytes | None:
     """The body, if all of it came with the headers and nothing about it needs a closer look."""
     content = answer.content
-    plain = "content-encoding" not in headers and not _ends_with_connection(headers)
-    if not plain or not content.is_eof() or content.exception() is not None or content.total_bytes > limit:
+    if not content.is_eof() or content.exception() is not None or content.total_bytes > limit:
         return None
-    body = content.read_nowait()
-    answer.release()
+    if "content-encoding" in headers or _ends_with_connection(headers):
+        return None
+    body = b"".join(getattr(content, "_buffer", ()))
+    if len(body) != content.total_bytes:
+        body = content.read_nowait()  # dearer: it goes on to tell the connection to read on
+    if answer.connection is not None:
+        answer.release()
     return body
 
 
@@ -498,9 +492,11 @@ def _ends_with_connection(headers: Mapping[str, str]) -> bool:
     return "content-length" not in headers and "transfer-encoding" not in headers
 
 
-def _no_head(error: BaseException, limits: Timeouts) -> Cut:
+def _no_head(error: BaseException, limits: Timeouts, total_at: float = math.inf) -> Cut:
     """The cut of an exchange that broke off before the headers were in."""
     match error:
+        case TimeoutError() if asyncio.get_running_loop().time() + _TICK_S >= total_at:
+            return timed_out("total", limits.total_s)
         case aiohttp.ConnectionTimeoutError():
             return timed_out("connect", limits.connect_s)
         case TimeoutError():

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from inspect import signature
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, Self, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -32,59 +32,41 @@ def _takes(function: Any, *names: str) -> bool:
     return set(names) <= signature(function).parameters.keys()
 
 
-class Question(NamedTuple):
-    """A request as it goes over the wire: ``head`` up to its empty line, ``blocks`` of ``size`` bytes in all.
-
-    ``bodiless`` says that the answer will have no body.
-    """
-
-    origin: URL
-    head: bytes
-    blocks: Sequence[bytes]
-    size: int
-    bodiless: bool
-
-
 class Exchange:
     """A request that was sent, and its answer: what is used here of ``aiohttp.ClientResponse``.
 
-    When the body is at its end, the connection is free for the next request.
+    When the body is at its end, the connection is free for the next request,
+    and ``connection`` is gone.
     """
 
-    __slots__ = ("_connection", "content", "deadline", "protocol", "raw_headers", "status", "upload")
+    __slots__ = ("connection", "content", "deadline", "protocol", "raw_headers", "status", "upload")
 
     content: aiohttp.StreamReader
     raw_headers: Sequence[tuple[bytes, bytes]]
     status: int
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection: Connection | None = connection
-        self.protocol = cast("ResponseHandler", connection.protocol)
+    def __init__(self, connection: Connection, protocol: ResponseHandler) -> None:
+        self.connection: Connection | None = connection
+        self.protocol = protocol
         self.deadline = math.inf  # for the head, in the time of the loop
         self.upload: asyncio.Task[None] | None = None
 
-    @property
-    def connection(self) -> Connection | None:
-        """The connection, as long as the exchange has it."""
-        return self._connection
-
     def release(self) -> None:
         """Give the connection back, unless the answer came before all of the request was sent."""
-        connection = self._connection
-        if connection is not None:
-            if self.upload is not None and not self.upload.done():
-                self.close()
-                return
-            self._connection = None
+        connection, upload = self.connection, self.upload
+        if upload is not None and not upload.done():
+            self.close()
+        elif connection is not None:
+            self.connection = None
             connection.release()
 
     def close(self) -> None:
         """Close the connection, unless it was given back."""
-        connection = self._connection
+        connection, upload = self.connection, self.upload
+        if upload is not None:
+            upload.cancel()
         if connection is not None:
-            self._connection = None
-            if self.upload is not None:
-                self.upload.cancel()
+            self.connection = None
             connection.close()
 
 
@@ -146,30 +128,75 @@ class PlainSession:
             self._timer.cancel()
         await self._connector.close()
 
-    async def ask(self, question: Question, limits: Timeouts, total_at: float) -> Exchange:
+    async def ask(
+        self,
+        origin: URL,
+        head: bytes,
+        blocks: Sequence[bytes],
+        size: int,
+        bodiless: bool,
+        limits: Timeouts,
+        total_at: float,
+    ) -> Exchange:
         """Send a request; returns when the head of the answer is there.
 
+        ``head`` goes up to the empty line, ``blocks`` are the body, ``size``
+        its bytes; ``bodiless`` says that the answer will have none.
         ``total_at`` is the time of the loop at which ``limits.total_s`` runs
         out. Raises ``aiohttp.ClientError``, ``HttpProcessingError`` and
         ``OSError``: ``ConnectionTimeoutError`` where there was no connection in
         time, another ``TimeoutError`` where there was no answer.
         """
-        connector = self._connector
-        if connector.closed:
-            raise RuntimeError("the session is closed")
-        opener = self._openers.get(question.origin) or self._new_opener(question.origin)
-        total_s = limits.total_s if total_at < math.inf else None
+        opener = self._openers.get(origin) or self._new_opener(origin)
+        patience = _patience(limits.total_s if total_at < math.inf else None, limits.connect_s)
+        while True:
+            connection = await self._connection(opener, patience)
+            protocol = cast("ResponseHandler", connection.protocol)
+            if not len(protocol):
+                break
+            connection.close()  # it holds an answer that nobody had asked for
+        exchange, loop, first_byte_s = (
+            Exchange(connection, protocol),
+            asyncio.get_running_loop(),
+            limits.first_byte_s,
+        )
         try:
-            connection = await connector.connect(opener, [], _patience(total_s, limits.connect_s))
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError from error
-        exchange = Exchange(connection)
-        try:
-            await self._converse(exchange, question, limits.first_byte_s, total_at)
+            protocol.set_response_params(
+                skip_payload=bodiless,
+                read_until_eof=True,
+                auto_decompress=False,
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
+            )
+            deadline, rest = total_at, self._written(protocol, head, blocks, size)
+            if rest is not None:
+                exchange.upload = loop.create_task(self._upload(exchange, rest, first_byte_s))
+            elif first_byte_s is not None and (due := loop.time() + first_byte_s) < deadline:
+                deadline = due
+            self._waiting.add(exchange)
+            exchange.deadline = deadline
+            if deadline < self._timer_at:
+                self._set_timer(deadline)
+            while True:
+                message, content = await protocol.read()
+                if not 100 <= message.code < 200 or message.code == 101:
+                    break
         except BaseException:
             exchange.close()
             raise
+        finally:
+            self._waiting.discard(exchange)
+        exchange.status, exchange.raw_headers, exchange.content = message.code, message.raw_headers, content
+        content.on_eof(exchange.release)
         return exchange
+
+    async def _connection(self, opener: aiohttp.ClientRequest, patience: aiohttp.ClientTimeout) -> Connection:
+        if self._connector.closed:
+            raise RuntimeError("the session is closed")
+        try:
+            return await self._connector.connect(opener, [], patience)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
 
     def _new_opener(self, origin: URL) -> aiohttp.ClientRequest:
         """What a connector wants to see of a request: where it goes."""
@@ -179,40 +206,11 @@ class PlainSession:
         self._openers[origin] = opener
         return opener
 
-    async def _converse(
-        self, exchange: Exchange, question: Question, first_byte_s: float | None, total_at: float
-    ) -> None:
-        """Send the request, and take the head of the answer."""
-        protocol = exchange.protocol
-        protocol.set_response_params(
-            skip_payload=question.bodiless,
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
-        )
-        exchange.deadline, rest = total_at, self._written(protocol, question)
-        if rest is not None:
-            uploaded = self._upload(exchange, rest, first_byte_s)
-            exchange.upload = asyncio.get_running_loop().create_task(uploaded)
-        elif first_byte_s is not None:
-            exchange.deadline = min(asyncio.get_running_loop().time() + first_byte_s, total_at)
-        self._waiting.add(exchange)
-        try:
-            if exchange.deadline < self._timer_at:
-                self._set_timer(exchange.deadline)
-            while True:
-                message, content = await protocol.read()
-                if not 100 <= message.code < 200 or message.code == 101:
-                    break
-        finally:
-            self._waiting.discard(exchange)
-        exchange.status, exchange.raw_headers, exchange.content = message.code, message.raw_headers, content
-        content.on_eof(exchange.release)
-
-    def _written(self, protocol: ResponseHandler, question: Question) -> Sequence[bytes] | None:
+    def _written(
+        self, protocol: ResponseHandler, head: bytes, blocks: Sequence[bytes], size: int
+    ) -> Sequence[bytes] | None:
         """Send what can be sent at once; the blocks that are left, if there is anything to wait for."""
-        transport, (_, head, blocks, size, _) = protocol.transport, question
+        transport = protocol.transport
         if transport is None or transport.is_closing():
             return None  # reading will tell what became of the connection
         if self._connector.force_close:
