@@ -17,7 +17,7 @@ from typing import Any, Final, Self, cast
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http import StreamWriter
+from aiohttp.http import RawResponseMessage, StreamWriter
 from yarl import URL
 
 from .base import LARGE_UPLOAD, Timeouts
@@ -33,41 +33,47 @@ def _takes(function: Any, *names: str) -> bool:
 
 
 class Exchange:
-    """A request that was sent, and its answer: what is used here of ``aiohttp.ClientResponse``.
+    """The answer to a request, when its head is there: what is used here of ``aiohttp.ClientResponse``.
 
-    When the body is at its end, the connection is free for the next request,
-    and ``connection`` is gone.
+    When the body is at its end, ``connection`` is gone: it serves the next
+    request, if the answer did not come before all of the request was sent.
     """
 
-    __slots__ = ("connection", "content", "deadline", "protocol", "raw_headers", "status", "upload")
+    __slots__ = ("_upload", "connection", "content", "raw_headers", "status")
 
-    content: aiohttp.StreamReader
-    raw_headers: Sequence[tuple[bytes, bytes]]
-    status: int
-
-    def __init__(self, connection: Connection, protocol: ResponseHandler) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        upload: asyncio.Task[None] | None,
+        message: RawResponseMessage,
+        content: aiohttp.StreamReader,
+    ) -> None:
         self.connection: Connection | None = connection
-        self.protocol = protocol
-        self.deadline = math.inf  # for the head, in the time of the loop
-        self.upload: asyncio.Task[None] | None = None
+        self.status = message.code
+        self.raw_headers = message.raw_headers
+        self.content = content
+        self._upload = upload
+        content.on_eof(self.release)
 
     def release(self) -> None:
-        """Give the connection back, unless the answer came before all of the request was sent."""
-        connection, upload = self.connection, self.upload
-        if upload is not None and not upload.done():
+        """Give the connection back."""
+        connection = self.connection
+        if self._upload is not None and not self._upload.done():
             self.close()
         elif connection is not None:
             self.connection = None
             connection.release()
 
     def close(self) -> None:
-        """Close the connection, unless it was given back."""
-        connection, upload = self.connection, self.upload
-        if upload is not None:
-            upload.cancel()
+        """Close the connection, unless it was given back; who still reads is told."""
+        connection, content = self.connection, self.content
         if connection is not None:
             self.connection = None
+            if self._upload is not None:
+                self._upload.cancel()
             connection.close()
+            if not content.is_eof() and content.exception() is None:
+                content.set_exception(aiohttp.ClientConnectionError())
 
 
 class PlainSession:
@@ -84,7 +90,7 @@ class PlainSession:
     def __init__(self, connector: aiohttp.BaseConnector) -> None:
         self._connector = connector
         self._openers: dict[URL, aiohttp.ClientRequest] = {}
-        self._waiting: set[Exchange] = set()  # for the head of the answer
+        self._waiting: dict[ResponseHandler, float] = {}  # for the head of an answer: until when
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
 
@@ -103,7 +109,7 @@ class PlainSession:
                     "max_field_size",
                 )
                 and _takes(ResponseHandler.set_exception, "exc")
-                and all(hasattr(ResponseHandler, name) for name in ("read", "writing_paused"))
+                and all(hasattr(ResponseHandler, name) for name in ("__len__", "read", "writing_paused"))
                 and all(hasattr(Connection, name) for name in ("close", "protocol", "release", "transport"))
             )
         except (AttributeError, TypeError, ValueError):
@@ -147,19 +153,21 @@ class PlainSession:
         ``OSError``: ``ConnectionTimeoutError`` where there was no connection in
         time, another ``TimeoutError`` where there was no answer.
         """
+        connector = self._connector
+        if connector.closed:
+            raise RuntimeError("the session is closed")
         opener = self._openers.get(origin) or self._new_opener(origin)
         patience = _patience(limits.total_s if total_at < math.inf else None, limits.connect_s)
         while True:
-            connection = await self._connection(opener, patience)
+            try:
+                connection = await connector.connect(opener, [], patience)
+            except TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError from error
             protocol = cast("ResponseHandler", connection.protocol)
             if not len(protocol):
                 break
             connection.close()  # it holds an answer that nobody had asked for
-        exchange, loop, first_byte_s = (
-            Exchange(connection, protocol),
-            asyncio.get_running_loop(),
-            limits.first_byte_s,
-        )
+        upload, first_byte_s = None, limits.first_byte_s
         try:
             protocol.set_response_params(
                 skip_payload=bodiless,
@@ -168,35 +176,27 @@ class PlainSession:
                 max_line_size=LONGEST_LINE,
                 max_field_size=LONGEST_LINE,
             )
-            deadline, rest = total_at, self._written(protocol, head, blocks, size)
+            rest = self._written(protocol, head, blocks, size)
+            loop = asyncio.get_running_loop()
             if rest is not None:
-                exchange.upload = loop.create_task(self._upload(exchange, rest, first_byte_s))
-            elif first_byte_s is not None and (due := loop.time() + first_byte_s) < deadline:
-                deadline = due
-            self._waiting.add(exchange)
-            exchange.deadline = deadline
-            if deadline < self._timer_at:
-                self._set_timer(deadline)
+                upload = loop.create_task(self._upload(protocol, rest, first_byte_s))
+                self._expect(protocol, total_at)
+            elif first_byte_s is not None:
+                self._expect(protocol, min(loop.time() + first_byte_s, total_at))
+            else:
+                self._expect(protocol, total_at)
             while True:
                 message, content = await protocol.read()
                 if not 100 <= message.code < 200 or message.code == 101:
                     break
         except BaseException:
-            exchange.close()
+            if upload is not None:
+                upload.cancel()
+            connection.close()
             raise
         finally:
-            self._waiting.discard(exchange)
-        exchange.status, exchange.raw_headers, exchange.content = message.code, message.raw_headers, content
-        content.on_eof(exchange.release)
-        return exchange
-
-    async def _connection(self, opener: aiohttp.ClientRequest, patience: aiohttp.ClientTimeout) -> Connection:
-        if self._connector.closed:
-            raise RuntimeError("the session is closed")
-        try:
-            return await self._connector.connect(opener, [], patience)
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError from error
+            self._waiting.pop(protocol, None)
+        return Exchange(connection, upload, message, content)
 
     def _new_opener(self, origin: URL) -> aiohttp.ClientRequest:
         """What a connector wants to see of a request: where it goes."""
@@ -221,9 +221,11 @@ class PlainSession:
         transport.writelines((head, *blocks))
         return () if protocol.writing_paused else None
 
-    async def _upload(self, exchange: Exchange, blocks: Sequence[bytes], first_byte_s: float | None) -> None:
+    async def _upload(
+        self, protocol: ResponseHandler, blocks: Sequence[bytes], first_byte_s: float | None
+    ) -> None:
         """Send the rest of a request as fast as the server takes it; its answer is due from then on."""
-        loop, protocol = asyncio.get_running_loop(), exchange.protocol
+        loop = asyncio.get_running_loop()
         writer = StreamWriter(protocol, loop)
         try:
             for block in blocks:
@@ -234,30 +236,29 @@ class PlainSession:
         except OSError as error:
             protocol.set_exception(error)
             return
-        if first_byte_s is not None and exchange in self._waiting:
-            exchange.deadline = min(loop.time() + first_byte_s, exchange.deadline)
-            if exchange.deadline < self._timer_at:
-                self._set_timer(exchange.deadline)
+        if first_byte_s is not None and (total_at := self._waiting.get(protocol)) is not None:
+            self._expect(protocol, min(loop.time() + first_byte_s, total_at))
 
-    # One timer serves all exchanges: it is set anew only for an earlier time,
-    # and looks at every deadline when it fires.
+    # One timer serves all who wait: it is set anew only for an earlier time,
+    # and looks at everyone's deadline when it fires.
 
-    def _set_timer(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer, self._timer_at = loop.call_at(when, self._look_at_deadlines, loop), when
+    def _expect(self, protocol: ResponseHandler, deadline: float) -> None:
+        """Wait for the head of an answer no longer than this."""
+        self._waiting[protocol] = deadline
+        if deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._look_at_deadlines)
 
-    def _look_at_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look_at_deadlines(self) -> None:
         self._timer, self._timer_at = None, math.inf
-        now, earliest = loop.time() + _TICK_S, math.inf
-        for exchange in self._waiting:
-            if exchange.deadline <= now:
-                exchange.protocol.set_exception(TimeoutError())
+        now = asyncio.get_running_loop().time() + _TICK_S
+        for protocol, deadline in list(self._waiting.items()):
+            if deadline <= now:
+                protocol.set_exception(TimeoutError())
             else:
-                earliest = min(earliest, exchange.deadline)
-        if earliest < math.inf:
-            self._set_timer(earliest)
+                self._expect(protocol, deadline)
 
 
 @lru_cache(maxsize=64)
