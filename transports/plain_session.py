@@ -69,9 +69,7 @@ class Exchange:
         connection, content = self.connection, self.content
         if connection is not None:
             self.connection = None
-            if self._upload is not None:
-                self._upload.cancel()
-            connection.close()
+            _close(connection, self._upload)
             if not content.is_eof() and content.exception() is None:
                 content.set_exception(aiohttp.ClientConnectionError())
 
@@ -190,9 +188,7 @@ class PlainSession:
                 if not 100 <= message.code < 200 or message.code == 101:
                     break
         except BaseException:
-            if upload is not None:
-                upload.cancel()
-            connection.close()
+            _close(connection, upload)
             raise
         finally:
             self._waiting.pop(protocol, None)
@@ -259,6 +255,15 @@ class PlainSession:
                 protocol.set_exception(TimeoutError())
             else:
                 self._expect(protocol, deadline)
+
+
+def _close(connection: Connection, upload: asyncio.Task[None] | None) -> None:
+    """Close a connection, without waiting for a server that takes no more of a request."""
+    if upload is not None and not upload.done():
+        upload.cancel()
+        if connection.transport is not None:
+            connection.transport.abort()
+    connection.close()
 
 
 @lru_cache(maxsize=64)
