@@ -47,7 +47,7 @@ class Uplink:
         if self._fresh is not None:
             _uplink.set(self)
         reply = await self._transport.send(plan)
-        if self._fresh is not None and self._went_stale(reply):
+        if reply.cut is not None and self._fresh is not None and self._went_stale(reply):
             reply = await self._fresh.send(plan)
         self._remember(reply, plan)
         return reply
@@ -89,8 +89,9 @@ async def connections(
 ) -> AsyncIterator[Connect]:
     """Ways to servers over connections that are kept and shared.
 
-    ``httptools`` needs the extra ``fast``, costs a fifth, and knows no limit of
-    connections to one server.
+    ``httptools`` needs the extra ``fast``, costs less, and knows no limit of
+    connections to one server. ``aiohttp`` costs twice as much where its version
+    has not all that a plain session needs.
     """
     trust = _trust(network)
     if transport == "httptools":
@@ -139,7 +140,10 @@ def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+def _session(connector: aiohttp.TCPConnector) -> transports.PlainSession | aiohttp.ClientSession:
+    """Either sends the same requests; one of aiohttp's does much besides."""
+    if transports.PlainSession.is_supported():
+        return transports.PlainSession(connector)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

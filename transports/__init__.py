@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .cassette_writer import CassetteWriter, Limits
     from .connection_pool import ConnectionPool
     from .httptools_transport import HttptoolsTransport
+    from .plain_session import PlainSession
     from .playback import Recut, Timing, as_timing
     from .recorder import AsyncRecordingTransport, Exchange, RecordingTransport, Sink
     from .redaction import Rule
@@ -69,6 +70,7 @@ __all__ = [
     "HttptoolsTransport",
     "Limits",
     "Piece",
+    "PlainSession",
     "PlanLike",
     "Recording",
     "RecordingTransport",
@@ -107,6 +109,7 @@ _MODULES: Final = {
     "HttptoolsTransport": ".httptools_transport",
     "Limits": ".cassette_writer",
     "Recording": ".cassette",
+    "PlainSession": ".plain_session",
     "RecordingTransport": ".recorder",
     "Recordings": ".cassette",
     "Recut": ".playback",

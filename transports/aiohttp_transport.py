@@ -1,24 +1,28 @@
 """The transport over aiohttp: asynchronous, its connections from the session's connector."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import compress
+from itertools import chain, compress
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from .base import (
     DRAIN_BYTES,
     DRAIN_S,
+    FRAMING,
     AsyncStream,
+    BodyLike,
     Cut,
     Endpoint,
     Piece,
@@ -33,6 +37,7 @@ from .base import (
 from .decoding import ContentDecoder, UndecodableError
 from .faults import (
     ENDED_EARLY,
+    INVALID_ADDRESS,
     NAME_NOT_FOUND,
     NO_ANSWER,
     NOT_HTTP,
@@ -45,87 +50,66 @@ from .faults import (
     too_large,
     unsendable,
 )
+from .plain_session import LONGEST_LINE, PlainSession
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-_LONGEST_LINE: Final = 64 * 1024  # of a header; http.client has the same
+_NOTHING: Final = "%.0s"
+"""Formats a value that is not sent."""
+
 _TICK_S: Final = 0.001  # the clock of a loop may tick in milliseconds
 
 
 class AiohttpTransport:
-    """Sends plans through an ``aiohttp.ClientSession``, which stays the caller's to close.
+    """Sends plans through a session, which stays the caller's to close.
 
-    The session gives its connector (pool, TLS), its proxies, its headers and
-    its cookies. Its middlewares are not called, and its credentials, those in
-    ``.netrc`` included, are not used: ``Authorization`` is the endpoint's
-    alone. A connector that has a limit makes the call wait, without a timeout.
+    A ``ClientSession`` gives its connector (pool, TLS), its proxies, its
+    headers and its cookies. Its middlewares are not called, and its
+    credentials, those in ``.netrc`` included, are not used: ``Authorization``
+    is the endpoint's alone. A ``PlainSession`` gives its connector, and costs a
+    third of that. A connector that has a limit makes the call wait, without a
+    timeout but that of the total.
     """
 
     __slots__ = ("_endpoint", "_session")
 
-    def __init__(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
+    def __init__(self, session: aiohttp.ClientSession | PlainSession, endpoint: Endpoint) -> None:
         self._session = session
         self._endpoint = endpoint
 
     async def send(self, plan: PlanLike) -> Reply:
         """The whole answer."""
-        started, limit, total_s = (
-            time.monotonic(),
-            self._endpoint.reply_limit,
-            self._endpoint.timeouts.total_s,
-        )
-        total = asyncio.timeout(total_s)
-        status, headers, body, cut = 0, _NO_HEADERS, bytearray(), None
-        try:
-            async with total:
-                answer = await self._open(plan, streaming=False)
-                if isinstance(answer, Cut):
-                    cut = answer
-                else:
-                    status, headers = answer.status, _headers(answer)
-                    if (whole := _whole(answer, headers, limit)) is not None:
-                        return Reply(status, headers, whole, _ms_since(started))
-                    cut = await self._collect(answer, headers, started, body)
-        except TimeoutError:
-            if not total.expired():
-                raise
-            cut = timed_out("total", total_s)
-        return Reply(status, headers, bytes(body[:limit]), _ms_since(started), cut)
-
-    async def _collect(
-        self, answer: aiohttp.ClientResponse, headers: Mapping[str, str], started: float, body: bytearray
-    ) -> Cut | None:
-        """Put what comes into ``body``; how it broke off, if it did."""
-        limit = self._endpoint.reply_limit
-        pieces = _Pieces(answer, headers, started, self._endpoint.timeouts.idle_s)
+        started, endpoint = time.monotonic(), self._endpoint
+        limit, total_s = endpoint.reply_limit, endpoint.timeouts.total_s
+        total_at = math.inf if total_s is None else asyncio.get_running_loop().time() + total_s
+        answer = await self._open(plan, False, total_at)
+        if isinstance(answer, Cut):
+            return Reply(0, _NO_HEADERS, b"", _ms_since(started), answer)
+        headers = _headers(answer)
         cut = None
-        try:
-            async for piece in pieces:
-                body += piece.data
-                cut = piece.cut
-                if len(body) > limit:
-                    return too_large(limit)
-        finally:
-            pieces.close()
-        return cut
+        if (whole := _whole(answer, headers, limit)) is None:
+            pieces = _Pieces(answer, headers, started, endpoint.timeouts, total_at)
+            whole, cut = await _collected(pieces, limit)
+        return Reply(answer.status, headers, whole, _ms_since(started), cut)
 
     @asynccontextmanager
     async def stream(self, plan: PlanLike) -> AsyncIterator[AsyncStream]:
         """The answer as it comes. Leaving the context before its end closes the connection."""
         started = time.monotonic()
-        answer = await self._open(plan, streaming=True)
+        answer = await self._open(plan, True, math.inf)
         if isinstance(answer, Cut):
             yield AsyncStream(Reply(0, {}, b"", _ms_since(started), answer), _no_pieces())
             return
         headers = _headers(answer)
-        pieces = _Pieces(answer, headers, started, self._endpoint.timeouts.idle_s)
+        pieces = _Pieces(answer, headers, started, self._endpoint.timeouts)
         try:
             yield AsyncStream(Reply(answer.status, headers, b"", _ms_since(started)), pieces)
         finally:
             pieces.close()
 
-    async def _open(self, plan: PlanLike, streaming: bool) -> aiohttp.ClientResponse | Cut:
+    async def _open(self, plan: PlanLike, streaming: bool, total_at: float) -> "_Answer | Cut":
+        """The answer when its head is there. ``total_at`` is the time of the loop when that must be."""
         endpoint, body = self._endpoint, plan.body
-        limits, given = endpoint.timeouts, endpoint.headers
+        given = endpoint.headers
         body_type = None if body is None else body.content_type
         form = _form(
             endpoint.url, endpoint.api_key, tuple(given), plan.method, plan.path, body_type, streaming
@@ -135,44 +119,86 @@ class AiohttpTransport:
         values = sendable_values(given, form.kept)
         if values is None:
             return UNSENDABLE_HEADER
-        headers = dict(zip(form.names, values, strict=True))
-        headers.update(form.own)
-        data = upload(body) if body else None
-        if isinstance(data, Upload):
-            headers["Content-Length"] = str(len(data))  # or aiohttp would use the chunked coding
-        # Set where the request is complete: beside other credentials aiohttp refuses this header.
-        credentials = {k: headers.pop(k) for k in form.credentials}
-
-        async def send_once(
-            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-        ) -> aiohttp.ClientResponse:
-            request.headers.popall("Authorization", None)
-            if credentials:
-                request.headers.update(credentials)
+        limits, session = endpoint.timeouts, self._session
+        if isinstance(session, PlainSession):
+            blocks = () if body is None else (body.data, *body.rest)
+            size = sum(map(len, blocks))
+            head = (form.template % (*values, size)).encode("ascii")
             try:
-                return await handler(request)
-            except (aiohttp.ClientError, OSError) as error:
-                # As it is, aiohttp would repeat a GET on a new connection.
-                raise _SendingError from error
-
+                return await session.ask(form.origin, head, blocks, size, form.bodiless, limits, total_at)
+            except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+                return _no_head(error, limits, total_at)
+        total = asyncio.timeout_at(None if total_at == math.inf else total_at)
         try:
-            return await self._session.request(
-                plan.method,
-                form.url,
-                data=data,
-                headers=headers,
-                allow_redirects=False,
-                raise_for_status=False,
-                auto_decompress=False,
-                timeout=_client_timeout(limits.connect_s, limits.first_byte_s),
-                max_line_size=_LONGEST_LINE,
-                max_field_size=_LONGEST_LINE,
-                middlewares=(send_once,),
-            )
-        except _SendingError as error:
-            return _no_head(error.__cause__ or error, limits)
+            async with total:
+                return await _requested(session, plan.method, form, values, body, limits)
+        except TimeoutError:
+            if not total.expired():
+                raise
+            return timed_out("total", limits.total_s)
+
+
+class _Answer(Protocol):
+    """What is used of an answer here: that of a ``ClientResponse``, or of an ``Exchange``."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]: ...
+    @property
+    def content(self) -> aiohttp.StreamReader: ...
+    @property
+    def connection(self) -> Connection | None: ...
+    def close(self) -> None: ...
+    def release(self) -> object: ...
+
+
+async def _requested(
+    session: aiohttp.ClientSession,
+    method: str,
+    form: "_Form",
+    values: tuple[str, ...],
+    body: BodyLike | None,
+    limits: Timeouts,
+) -> _Answer | Cut:
+    headers = dict(zip(form.names, values, strict=True))
+    headers.update(form.own)
+    data = upload(body) if body else None
+    if isinstance(data, Upload):
+        headers["Content-Length"] = str(len(data))  # or aiohttp would use the chunked coding
+    # Set where the request is complete: beside other credentials aiohttp refuses this header.
+    credentials = {k: headers.pop(k) for k in form.credentials}
+
+    async def send_once(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        request.headers.popall("Authorization", None)
+        if credentials:
+            request.headers.update(credentials)
+        try:
+            return await handler(request)
         except (aiohttp.ClientError, OSError) as error:
-            return _no_head(error, limits)
+            # As it is, aiohttp would repeat a GET on a new connection.
+            raise _SendingError from error
+
+    try:
+        return await session.request(
+            method,
+            form.url,
+            data=data,
+            headers=headers,
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=False,
+            timeout=_client_timeout(limits.connect_s, limits.first_byte_s),
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+            middlewares=(send_once,),
+        )
+    except _SendingError as error:
+        return _no_head(error.__cause__ or error, limits)
+    except (aiohttp.ClientError, OSError) as error:
+        return _no_head(error, limits)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -181,6 +207,9 @@ class _Form:
 
     ``kept`` tells which of the values are sent, when not all are, and
     ``credentials`` which of the headers hold the key. Not printed for its sake.
+    ``template`` is the head as it is written over a ``PlainSession``; it takes
+    the values and the length of the body. ``bodiless`` says that the answer
+    will have no body.
     """
 
     url: URL
@@ -188,6 +217,9 @@ class _Form:
     kept: Sequence[bool] | None
     own: Mapping[str, str]
     credentials: Sequence[str]
+    origin: URL
+    template: str
+    bodiless: bool
 
 
 @lru_cache(maxsize=512)
@@ -209,7 +241,35 @@ def _form(
     if not all(map(is_token, given)):
         return UNSENDABLE_HEADER
     credentials = [name for name in (*given, *own.headers) if name.lower() == "authorization"]
-    return _Form(URL(address, encoded=True), given, own.kept, own.headers, credentials)
+    try:
+        link = URL(address, encoded=True)
+        origin = link.origin()
+    except ValueError:
+        return Cut("connect", INVALID_ADDRESS)
+    has_length = body_type is not None or method not in {"GET", "HEAD"}
+    template = _template(method, link, given, own.headers, has_length)
+    return _Form(link, given, own.kept, own.headers, credentials, origin, template, method == "HEAD")
+
+
+def _template(method: str, url: URL, given: Sequence[str], own: Mapping[str, str], has_length: bool) -> str:
+    """The head of a request, in which the values of the headers ``given`` and the length are left open."""
+    said = {name.lower() for name in (*given, *own)}
+    defaults = {"Accept": "*/*", "User-Agent": "bifrost-vllm"}
+    host = "" if "host" in said else f"Host: {url.host_port_subcomponent}\r\n"
+    fixed = {**own, **{name: value for name, value in defaults.items() if name.lower() not in said}}
+    return "".join(
+        (
+            _literally(f"{method} {url.raw_path_qs} HTTP/1.1\r\n{host}"),
+            *(_NOTHING if name.lower() in FRAMING else _literally(name) + ": %s\r\n" for name in given),
+            *(_literally(f"{name}: {value}\r\n") for name, value in fixed.items()),
+            "Content-Length: %d\r\n" if has_length else _NOTHING,
+            "\r\n",
+        )
+    )
+
+
+def _literally(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 @lru_cache(maxsize=64)
@@ -217,42 +277,68 @@ def _client_timeout(connect_s: float | None, first_byte_s: float | None) -> aioh
     return aiohttp.ClientTimeout(sock_connect=connect_s, sock_read=first_byte_s)
 
 
-def _headers(answer: aiohttp.ClientResponse) -> Mapping[str, str]:
+def _headers(answer: _Answer) -> Mapping[str, str]:
     """The raw bytes, because as text aiohttp gives UTF-8 with surrogates."""
-    return reply_headers(
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.raw_headers]
-    )
+    raw = answer.raw_headers
+    text = b"\n".join(chain.from_iterable(raw)).decode("latin-1")
+    parts = text.split("\n")
+    if len(parts) == 2 * len(raw) and "\r" not in text:  # nothing is folded
+        headers = dict(zip(map(str.lower, parts[::2]), map(str.strip, parts[1::2]), strict=True))
+        if len(headers) == len(raw):  # nothing is repeated
+            return headers
+    return reply_headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw])
 
 
-def _whole(answer: aiohttp.ClientResponse, headers: Mapping[str, str], limit: int) -> bytes | None:
+def _whole(answer: _Answer, headers: Mapping[str, str], limit: int) -> bytes | None:
     """The body, if all of it came with the headers and nothing about it needs a closer look."""
     content = answer.content
-    plain = "content-encoding" not in headers and not _ends_with_connection(answer)
-    if not plain or not content.is_eof() or content.exception() is not None or content.total_bytes > limit:
+    if not content.is_eof() or content.exception() is not None or content.total_bytes > limit:
         return None
-    body = content.read_nowait()
-    answer.release()
+    if "content-encoding" in headers or _ends_with_connection(headers):
+        return None
+    body = b"".join(getattr(content, "_buffer", ()))
+    if len(body) != content.total_bytes:
+        body = content.read_nowait()  # dearer: it goes on to tell the connection to read on
+    if answer.connection is not None:
+        answer.release()
     return body
+
+
+async def _collected(pieces: "_Pieces", limit: int) -> tuple[bytes, Cut | None]:
+    """All of a body, or its first ``limit`` bytes, and how it broke off."""
+    body, cut = bytearray(), None
+    try:
+        async for piece in pieces:
+            body += piece.data
+            cut = piece.cut
+            if len(body) > limit:
+                cut = too_large(limit)
+                break
+    finally:
+        pieces.close()
+    return bytes(body[:limit]), cut
 
 
 class _Pieces(AsyncIterator[Piece]):
     """The body of one answer, one piece for each read that brought something."""
 
     __slots__ = (
-        "_answer", "_cut", "_deadline", "_decoder", "_ended", "_idle_s", "_loop", "_started", "_timer",
-        "_unwatch", "_waits_at", "_watched",
+        "_answer", "_cut", "_deadline", "_decoder", "_ended", "_ends_with_connection", "_limits", "_loop",
+        "_started", "_timer", "_total_at", "_unwatch", "_waits_at", "_watched",
     )  # fmt: skip
 
     def __init__(
         self,
-        answer: aiohttp.ClientResponse,
+        answer: _Answer,
         headers: Mapping[str, str],
         started: float,
-        idle_s: float | None,
+        limits: Timeouts,
+        total_at: float = math.inf,
     ) -> None:
-        self._answer, self._started, self._idle_s = answer, started, idle_s
+        self._answer, self._started, self._limits, self._total_at = answer, started, limits, total_at
         encoding = headers.get("content-encoding")
         self._decoder = ContentDecoder(encoding) if encoding else None
+        self._ends_with_connection = _ends_with_connection(headers)
         self._cut: Cut | None = None
         self._ended = False
         self._loop = asyncio.get_running_loop()
@@ -312,9 +398,13 @@ class _Pieces(AsyncIterator[Piece]):
         """The next bytes of the body; none at its end, good or bad."""
         if self._cut:
             return b""
-        content = self._answer.content
-        if self._idle_s is not None:
-            self._deadline = self._loop.time() + self._idle_s
+        content, idle_s, deadline = self._answer.content, self._limits.idle_s, self._total_at
+        if idle_s is not None or deadline < math.inf:
+            now = self._loop.time()
+            if deadline <= now:
+                self._cut = timed_out("total", self._limits.total_s)
+                return b""
+            self._deadline = deadline if idle_s is None else min(deadline, now + idle_s)
             self._waits_at = content.total_bytes
             if self._timer is None:
                 self._timer = self._loop.call_at(self._deadline, self._look_at_deadline)
@@ -323,14 +413,15 @@ class _Pieces(AsyncIterator[Piece]):
             wire = await content.readany()
             self._waits_at = -1
         except TimeoutError:
-            self._cut = timed_out("idle", self._idle_s)
+            is_over = self._deadline == self._total_at
+            self._cut = timed_out("total", self._limits.total_s) if is_over else timed_out("idle", idle_s)
             return b""
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             self._cut = self._broken(error)
             # What came before the break is still in the buffer, with the exception in front of it.
             content.set_exception(cast("BaseException", None))
             return content.read_nowait()
-        if not wire and (reset := self._reset()) and _ends_with_connection(self._answer):
+        if not wire and self._ends_with_connection and (reset := self._reset()):
             # aiohttp takes it for a good end.
             self._cut = broken_body(reset)
         return wire
@@ -397,13 +488,15 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
         closed.exception()
 
 
-def _ends_with_connection(answer: aiohttp.ClientResponse) -> bool:
-    return "Content-Length" not in answer.headers and "Transfer-Encoding" not in answer.headers
+def _ends_with_connection(headers: Mapping[str, str]) -> bool:
+    return "content-length" not in headers and "transfer-encoding" not in headers
 
 
-def _no_head(error: BaseException, limits: Timeouts) -> Cut:
+def _no_head(error: BaseException, limits: Timeouts, total_at: float = math.inf) -> Cut:
     """The cut of an exchange that broke off before the headers were in."""
     match error:
+        case TimeoutError() if asyncio.get_running_loop().time() + _TICK_S >= total_at:
+            return timed_out("total", limits.total_s)
         case aiohttp.ConnectionTimeoutError():
             return timed_out("connect", limits.connect_s)
         case TimeoutError():
@@ -419,7 +512,7 @@ def _no_head(error: BaseException, limits: Timeouts) -> Cut:
             return Cut("connect", phrase(error))
         case aiohttp.ServerDisconnectedError():
             return Cut("read", NO_ANSWER)
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             return Cut("read", NOT_HTTP)
     return Cut("read", phrase(error))
 

@@ -147,6 +147,12 @@ DRAIN_S: Final = 0.25
 """How much of a body ``finish`` reads on, and for how long."""
 
 LARGE_UPLOAD: Final = 1024 * 1024
+
+FRAMING: Final = frozenset(
+    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""What a request says of itself and of its connection; the endpoint's headers have no part in that."""
+
 _BLOCK_BYTES: Final = 64 * 1024
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _USUAL_TIMEOUTS: Final = Timeouts()

@@ -17,6 +17,7 @@ from transports import (
     Endpoint,
     HttptoolsTransport,
     Piece,
+    PlainSession,
     Timeouts,
 )
 
@@ -25,7 +26,7 @@ if sys.platform != "win32":
 
 LIMITS = Timeouts(20, 20, 20)
 
-Pool = aiohttp.ClientSession | ConnectionPool
+Pool = aiohttp.ClientSession | PlainSession | ConnectionPool
 Watch = Callable[[AsyncIterator[Piece]], Callable[[], bool]]
 
 
@@ -43,6 +44,12 @@ class Library(NamedTuple):
 @asynccontextmanager
 async def open_aiohttp(endpoint: Endpoint) -> AsyncIterator[tuple[Pool, AsyncTransport]]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        yield session, AiohttpTransport(session, endpoint)
+
+
+@asynccontextmanager
+async def open_plain(endpoint: Endpoint) -> AsyncIterator[tuple[Pool, AsyncTransport]]:
+    async with PlainSession(aiohttp.TCPConnector(limit=0)) as session:
         yield session, AiohttpTransport(session, endpoint)
 
 
@@ -69,9 +76,13 @@ def httptools_gone(pieces: Any) -> Callable[[], bool]:
 
 LIBRARIES = {
     "aiohttp": Library(open_aiohttp, aiohttp_noticed, aiohttp_gone),
+    "aiohttp, plain": Library(open_plain, aiohttp_noticed, aiohttp_gone),
     "httptools": Library(open_httptools, httptools_gone, httptools_gone),
 }
 if sys.platform != "win32":
+    LIBRARIES["aiohttp, plain, on uvloop"] = LIBRARIES["aiohttp, plain"]._replace(
+        loop_factory=uvloop.new_event_loop
+    )
     LIBRARIES["httptools on uvloop"] = LIBRARIES["httptools"]._replace(loop_factory=uvloop.new_event_loop)
 
 Test = Callable[[Loopback, AsyncTransport], Awaitable[None]]

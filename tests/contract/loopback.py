@@ -237,7 +237,9 @@ class BlockingClient:
             self._session.close()
 
 
-Made = tuple[aiohttp.ClientSession | transports.ConnectionPool, transports.AsyncTransport]
+Made = tuple[
+    aiohttp.ClientSession | transports.PlainSession | transports.ConnectionPool, transports.AsyncTransport
+]
 MakeLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -311,6 +313,14 @@ def aiohttp_client(endpoint: Endpoint) -> Client:
     return AsyncClient(make)
 
 
+def plain_client(endpoint: Endpoint, loop_factory: MakeLoop | None = None) -> Client:
+    def make() -> Made:
+        session = transports.PlainSession(aiohttp.TCPConnector())
+        return session, transports.AiohttpTransport(session, endpoint)
+
+    return AsyncClient(make, loop_factory)
+
+
 def httptools_client(endpoint: Endpoint, loop_factory: MakeLoop | None = None) -> Client:
     def make() -> Made:
         pool = transports.ConnectionPool()
@@ -325,11 +335,13 @@ Connect = Callable[..., Client]
 MAKERS: dict[str, Callable[[Endpoint], Client]] = {
     "requests": requests_client,
     "aiohttp": aiohttp_client,
+    "aiohttp, plain": plain_client,
     "httptools": httptools_client,
 }
 if sys.platform != "win32":  # where there is no uvloop
     import uvloop
 
+    MAKERS["aiohttp, plain, on uvloop"] = lambda endpoint: plain_client(endpoint, uvloop.new_event_loop)
     MAKERS["httptools on uvloop"] = lambda endpoint: httptools_client(endpoint, uvloop.new_event_loop)
 
 

@@ -70,7 +70,7 @@ def test_a_fault_comes_to_its_outcome(connect: Connect, fault: Fault, request: p
 
     with Loopback(script) as server:
         client = connect(server.url, timeouts=Timeouts(20, 20, IDLE_S if fault.stalls else 20))
-        over_aiohttp = request.node.callspec.params["connect"] == "aiohttp"
+        over_aiohttp = request.node.callspec.params["connect"].startswith("aiohttp")
         expected = fault.aiohttp if over_aiohttp and fault.aiohttp else fault.outcome
         assert_came_to(outcome(asked(client)), expected)
 

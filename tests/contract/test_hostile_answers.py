@@ -1,4 +1,4 @@
-"""Whatever a server answers, the two asynchronous transports agree, or the one over httptools is stricter.
+"""Whatever a server answers, the asynchronous transports agree, or the one over httptools is stricter.
 
 aiohttp parses a read as a whole and is lenient: it takes bare line feeds and
 folded headers, and it loses an answer when there is something wrong behind
@@ -17,7 +17,15 @@ from hypothesis import example, given
 from tests import strategies as some
 from tests.contract.libraries import LIMITS
 from tests.contract.loopback import POST, untimed
-from transports import AiohttpTransport, ConnectionPool, Cut, Endpoint, HttptoolsTransport, Reply
+from transports import (
+    AiohttpTransport,
+    ConnectionPool,
+    Cut,
+    Endpoint,
+    HttptoolsTransport,
+    PlainSession,
+    Reply,
+)
 
 REFUSED = Reply(0, {}, cut=Cut("read", "not an HTTP answer"))
 UNANSWERED = Reply(0, {}, cut=Cut("read", "the server closed the connection without an answer"))
@@ -59,16 +67,21 @@ class Server:
         writer.write(self.answer)
         writer.close()
 
-    def asked(self, answer: bytes) -> tuple[Reply, Reply]:
-        """What aiohttp and httptools make of an answer."""
+    def asked(self, answer: bytes) -> tuple[Reply, Reply, Reply]:
+        """What is made of an answer by aiohttp, by aiohttp without a session of its own, and by httptools."""
         self.answer = answer
         return self._runner.run(self._ask())
 
-    async def _ask(self) -> tuple[Reply, Reply]:
+    async def _ask(self) -> tuple[Reply, Reply, Reply]:
         endpoint = Endpoint(self.url, timeouts=LIMITS)
-        async with aiohttp.ClientSession() as session, ConnectionPool() as pool:
+        async with (
+            aiohttp.ClientSession() as session,
+            PlainSession(aiohttp.TCPConnector()) as plain,
+            ConnectionPool() as pool,
+        ):
             return (
                 untimed(await AiohttpTransport(session, endpoint).send(POST)),
+                untimed(await AiohttpTransport(plain, endpoint).send(POST)),
                 untimed(await HttptoolsTransport(pool, endpoint).send(POST)),
             )
 
@@ -97,8 +110,9 @@ OK = b"HTTP/1.1 200 OK\r\n"
 @example(answer=b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\nabc")
 @example(answer=OK + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b")
 @example(answer=OK + b"Content-Encoding: gzip\r\nContent-Length: 0\r\n\r\n")
-def test_both_transports_agree_or_httptools_is_stricter(server: Server, answer: bytes) -> None:
-    theirs, ours = server.asked(answer)
+def test_the_transports_agree_or_httptools_is_stricter(server: Server, answer: bytes) -> None:
+    theirs, plain, ours = server.asked(answer)
+    assert plain == theirs
     if ours == theirs:
         return
     if ours.status == 0:

@@ -15,10 +15,13 @@ from tests.e2e.conftest import Serve
 from tests.e2e.loopback import ASK_STREAM, DONE
 from tests.fault_table import FAULTS, IDLE_S, RECORDING, Fault, Outcome
 from translate import Call, Plan, chat
-from transports import Recordings
+from transports import PlainSession, Recordings
 
 CHAT = "/v1/chat/completions"
-TRANSPORTS = ("aiohttp", "httptools")
+SESSION = "aiohttp, with its session"
+"""What is taken where the installed aiohttp lacks something that the plain session needs."""
+
+TRANSPORTS = ("aiohttp", SESSION, "httptools")
 REPLAYED = {name: fault for name, fault in FAULTS.items() if fault.replayed}
 
 
@@ -55,8 +58,10 @@ def assert_came_to(seen: Outcome, expected: Outcome) -> None:
 
 
 @pytest.fixture(params=TRANSPORTS)
-def transport(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == SESSION:
+        monkeypatch.setattr(PlainSession, "is_supported", lambda: False)
+    return str(request.param).partition(",")[0]
 
 
 @pytest.fixture
