@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from inspect import signature
+from inspect import Parameter, signature
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -30,6 +30,15 @@ _TICK_S: Final = 0.001  # the clock of a loop may tick in milliseconds
 
 def _takes(function: Any, *names: str) -> bool:
     return set(names) <= signature(function).parameters.keys()
+
+
+def _needs_only(function: Any, *names: str) -> bool:
+    parameters = signature(function).parameters.values()
+    optional = {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}
+    needed = {
+        each.name for each in parameters if each.default is Parameter.empty and each.kind not in optional
+    }
+    return needed <= set(names) <= signature(function).parameters.keys()
 
 
 class Exchange:
@@ -97,7 +106,8 @@ class PlainSession:
         """Whether the installed aiohttp has what a ``PlainSession`` needs of it."""
         try:
             return (
-                _takes(aiohttp.BaseConnector.connect, "req", "traces", "timeout")
+                _needs_only(aiohttp.ClientRequest, "method", "url", "loop")
+                and _takes(aiohttp.BaseConnector.connect, "req", "traces", "timeout")
                 and _takes(
                     ResponseHandler.set_response_params,
                     "skip_payload",
