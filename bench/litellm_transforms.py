@@ -2,13 +2,13 @@
 
 import json
 import sys
-import time
 
 import httpx
 import litellm
 from litellm.llms.hosted_vllm.chat.transformation import HostedVLLMChatConfig
 
 from . import exchanges
+from .cpu_time import cpu_us
 
 
 class _Log:
@@ -16,16 +16,6 @@ class _Log:
 
     def post_call(self, **_: object) -> None:
         pass
-
-
-def _cpu_us(work: object, rounds: int = 300) -> float:
-    best = float("inf")
-    for _ in range(9):
-        started = time.process_time()
-        for _ in range(rounds):
-            work()
-        best = min(best, time.process_time() - started)
-    return best / rounds * 1e6
 
 
 def main() -> None:
@@ -44,7 +34,7 @@ def main() -> None:
         )
         return made.model_dump_json().encode()
 
-    json.dump({"LiteLLM's request": _cpu_us(request), "LiteLLM's reply": _cpu_us(reply)}, sys.stdout)
+    json.dump({"LiteLLM's request": cpu_us(request), "LiteLLM's reply": cpu_us(reply)}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -5,44 +5,24 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sseclient import SSEClient
 
-from translate import OPERATIONS, Begun, Call, Failure, Plan, Prepared, chat, documents, prepared, sse
+from translate import OPERATIONS, Call, Failure, Plan, Prepared, chat, documents, prepared, sse
 from transports import Reply
 
 from . import exchanges, peers
+from .cpu_time import cpu_us
 
 _ROOT: Final = Path(__file__).parents[1]
 _REPEATS: Final = 9
-_ASKED_S: Final = 0.05  # CPU time of one repeat, at least
 
 _CALL: Final = Call("chat_completion", verbatim=True)
 _STREAMED: Final = Call("chat_completion_stream", verbatim=True)
 _EVENTS: Final = Reply(200, {"content-type": "text/event-stream; charset=utf-8"})
 _REPLY: Final = Reply(200, {"content-type": "application/json"}, exchanges.CHAT)
-
-
-def cpu_us(work: Callable[[], object], times: int = 1) -> float:
-    """CPU time of one of the ``times`` things that ``work`` does, in microseconds: the median of repeats."""
-    work()
-    rounds, spent = 1, 0.0
-    while (spent := _spent_s(work, rounds)) < _ASKED_S:
-        rounds *= 2
-    return (
-        statistics.median([spent, *(_spent_s(work, rounds) for _ in range(_REPEATS))]) / rounds / times * 1e6
-    )
-
-
-def _spent_s(work: Callable[[], object], rounds: int) -> float:
-    started = time.process_time()
-    for _ in range(rounds):
-        work()
-    return time.process_time() - started
 
 
 _T = TypeVar("_T")
@@ -73,21 +53,23 @@ def _ready() -> Prepared:
 _READY: Final = _ready()
 
 
-def _begun() -> Begun:
-    flat = documents.decode_object(_FLAT, strict=True)
-    if isinstance(flat, documents.Malformed):
-        raise TypeError(flat)
-    begun = _READY.begin(flat)
-    if isinstance(begun, Failure):
-        raise TypeError(begun)
-    return begun
+def _begun(flat: bytes) -> Any:
+    """What a caller does first, without a look at what can go wrong: ``_checked`` has that."""
+    return _begin(_decode(flat, strict=True))
 
 
 def _exchange() -> bytes:
-    outcome = _READY.end(_begun(), _REPLY)
-    if isinstance(outcome, Failure):
-        raise TypeError(outcome)
-    return _good(documents.encode(outcome))
+    answer: bytes = documents.encode(_end(_begun(_FLAT), _REPLY))  # type: ignore[assignment]
+    return answer
+
+
+def _checked() -> bytes:
+    return _good(documents.encode(_good(_READY.end(_good(_begun(_FLAT)), _REPLY))))
+
+
+_decode: Final[Any] = documents.decode_object
+_begin: Final[Any] = _READY.begin
+_end: Final[Any] = _READY.end
 
 
 def _stream() -> int:
@@ -124,9 +106,11 @@ def _import_ms(statement: str) -> float:
 def measured() -> dict[str, float]:
     """Microseconds per piece of work, milliseconds of an import."""
     events = len(exchanges.STREAM)
+    if _exchange() != _checked():
+        raise TypeError("an exchange gives something else")
     times = {
         "request and reply": cpu_us(_exchange),
-        "request": cpu_us(_begun),
+        "request": cpu_us(lambda: _begun(_FLAT)),
         "stream chunk": cpu_us(_stream, events),
         "SSE event": cpu_us(_read_each, events),
         "SSE event, sseclient-py": cpu_us(_read_by_sseclient, events),

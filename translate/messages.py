@@ -21,18 +21,25 @@ _LONGEST_CALL_ID: Final = 64
 _SIGNATURE: Final = "_ts_"
 
 
-def history(messages: object, notes: list[Note]) -> list[object] | Failure:
+def history(messages: object, notes: list[Note]) -> Sequence[object] | Failure:
     """``messages`` as the server reads them; fails on what is not a message."""
     items = messages if type(messages) is list else documents.as_array(messages)
     if not items:
         if items is None and messages is not None:
             return invalid(f"messages must be an array, got {documents.type_name(messages)}", "messages")
         return invalid("messages is required for chat completion", "messages")
-    out: list[object] = []
     for item in items:
-        if type(item) is dict and (
+        if type(item) is not dict or not (
             (_PLAIN.issuperset(item) and type(item.get("content")) is str) or _goes_as_it_is(item)
         ):
+            return _history(items, notes)
+    return items if type(items) is list else list(items)
+
+
+def _history(items: Sequence[object], notes: list[Note]) -> list[object] | Failure:
+    out: list[object] = []
+    for item in items:
+        if type(item) is dict and _goes_as_it_is(item):
             out.append(item)
             continue
         place = f"messages[{len(out)}]"
