@@ -146,7 +146,10 @@ def budget_rows(results: Results) -> list[list[str]]:
             continue
         met = value >= budget.most if budget.at_least else value <= budget.most
         reached = value >= budget.stretch if budget.at_least else value <= budget.stretch
-        verdict = "stretch goal reached" if reached else "holds" if met else "**missed**"
+        away = f"{abs(value / budget.stretch - 1):.1%}"
+        verdict = (
+            f"{'holds' if met else '**missed**'}; stretch goal {'met' if reached else 'missed'} by {away}"
+        )
         beside = ""
         if budget.litellm is not None:
             try:
