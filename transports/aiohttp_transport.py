@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain, compress
 from types import MappingProxyType
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
@@ -50,12 +49,13 @@ from .faults import (
     too_large,
     unsendable,
 )
-from .plain_session import LONGEST_LINE, PlainSession
+from .plain_session import LONGEST_LINE, Exchange, PlainSession
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _NOTHING: Final = "%.0s"
 """Formats a value that is not sent."""
 
+_Answer = aiohttp.ClientResponse | Exchange
 _TICK_S: Final = 0.001  # the clock of a loop may tick in milliseconds
 
 
@@ -106,7 +106,7 @@ class AiohttpTransport:
         finally:
             pieces.close()
 
-    async def _open(self, plan: PlanLike, streaming: bool, total_at: float) -> "_Answer | Cut":
+    async def _open(self, plan: PlanLike, streaming: bool, total_at: float) -> _Answer | Cut:
         """The answer when its head is there. ``total_at`` is the time of the loop when that must be."""
         endpoint, body = self._endpoint, plan.body
         given = endpoint.headers
@@ -136,21 +136,6 @@ class AiohttpTransport:
             if not total.expired():
                 raise
             return timed_out("total", limits.total_s)
-
-
-class _Answer(Protocol):
-    """What is used of an answer here: that of a ``ClientResponse``, or of an ``Exchange``."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]: ...
-    @property
-    def content(self) -> aiohttp.StreamReader: ...
-    @property
-    def connection(self) -> Connection | None: ...
-    def close(self) -> None: ...
-    def release(self) -> object: ...
 
 
 async def _requested(
