@@ -16,12 +16,15 @@ ROOT: Final = Path(__file__).parents[2]
 GONE_WITHIN_S: Final = 20.0
 
 
-@pytest.fixture(scope="module")
-def gateway_url(vllm: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["httptools", "aiohttp"])
+def gateway_url(
+    vllm: Server, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[str]:
     config = tmp_path_factory.mktemp("gateway") / "config.json"
     key = {"name": "real", "value": "", "models": ["*"], "weight": 1, "vllm_key_config": {"url": vllm.url}}
     config.write_text(json.dumps({"providers": {"vllm": {"keys": [key]}}}))
     command = [sys.executable, "gateway.py", "serve", "--config", str(config), "--port", "0"]
+    command += ["--transport", request.param]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().split()[3]
