@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from .base import (
     DRAIN_BYTES,
     DRAIN_S,
+    FRAMING,
     AsyncStream,
     Cut,
     Endpoint,
@@ -46,11 +47,6 @@ from .http_connection import Connection, Origin
 _STALE_S: Final = 1.0  # a server that had closed the connection says so at once
 _NOTHING: Final = "%.0s"
 """Formats a value that is not sent."""
-
-_FRAMING: Final = frozenset(
-    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-)
-"""What a request says of itself and of its connection; the endpoint's headers have no part in that."""
 
 
 class _Address(NamedTuple):
@@ -203,7 +199,7 @@ def _form(
     template = "".join(
         (
             _literally(f"{method} {target} HTTP/1.1\r\n"),
-            *(_NOTHING if name.lower() in _FRAMING else _literally(name) + ": %s\r\n" for name in given),
+            *(_NOTHING if name.lower() in FRAMING else _literally(name) + ": %s\r\n" for name in given),
             *(_literally(f"{name}: {value}\r\n") for name, value in fixed.items()),
             "Content-Length: %d\r\n" if says_length else _NOTHING,
             "\r\n",
