@@ -1,4 +1,4 @@
-"""Memory: what large answers took waits for the next, and garbage is looked for less often.
+"""Memory for large answers.
 
 glibc gives the end of the heap back to the system after every large answer
 and asks for it again with the next, page by page: a third of what the vectors
@@ -6,13 +6,11 @@ of an embedding cost.
 """
 
 import ctypes
-import gc
 from typing import Final
 
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _KEPT_BYTES: Final = 8 * 1024 * 1024
-_OBJECTS: Final = 10_000
 
 
 def keep_freed_memory() -> bool:
@@ -22,14 +20,3 @@ def keep_freed_memory() -> bool:
     except (OSError, TypeError, AttributeError):
         return False
     return bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES) and mallopt(_MMAP_THRESHOLD, _KEPT_BYTES))
-
-
-def collect_seldom() -> None:
-    """Look for garbage in cycles after every ten thousand objects, not after every seven hundred.
-
-    A request that is under way holds some dozens. With many of them Python
-    would look through all there is again and again, and find nothing: what is
-    over is freed without that. What is there already is not looked at any more.
-    """
-    gc.freeze()
-    gc.set_threshold(_OBJECTS, 10, 10)

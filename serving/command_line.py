@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from aiohttp import web
 
-from .allocation import collect_seldom, keep_freed_memory
+from .allocation import keep_freed_memory
 from .layers import check, comparison, confidential, settings, telemetry, translate, transports
 from .line_writer import write_lines
 from .observation import Tracing
@@ -100,7 +100,6 @@ def _serve(program: Program, options: argparse.Namespace) -> int:
     _set_up_logging()
     _allow_connections()
     keep_freed_memory()
-    collect_seldom()
     source = _counted(config.keys, "key")
     if recordings is not None:
         source = f"replaying {_counted(recordings, 'recording')}"
