@@ -849,7 +849,8 @@ class Gateway:
         if self._fleet.resting:
             self._fleet = self._fleet.answered(step.key, step.asked_model)
         seen.served = step
-        if exchange.path and exchange.path != exchange.call.known_path:
+        has_other_paths = exchange.operation.follow_up is not translate.never
+        if has_other_paths and exchange.path != exchange.call.known_path:
             self._known_paths[exchange.call.request_type, exchange.endpoint.url] = exchange.path
             self._lanes.clear()
 

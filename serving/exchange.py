@@ -13,7 +13,7 @@ class Exchange(msgspec.Struct):
 
     ``document`` is a request or, where the operation is ``prepared``, what the
     client wrote. ``reply`` is the last one, or how it began; ``path`` is where
-    it came from, where there are several.
+    it came from, unless the operation is prepared or streamed.
     """
 
     step: attempts.Try | None
@@ -38,15 +38,13 @@ class Exchange(msgspec.Struct):
             reply = self.reply = await self.way.send(begun.plan)
             return prepared.end(begun, reply)
         conversation = translate.converse(self.operation, self.document, self.call)
-        try:
-            plan = next(conversation)
-            while True:
-                reply = self.reply = await self.way.send(plan)
-                self.path = plan.path
-                plan = conversation.send(reply)
-        except StopIteration as stop:
-            outcome: translate.Document | translate.Failure = stop.value
-            return outcome
+        return await transports.run_async(self, conversation)
+
+    async def send(self, plan: transports.PlanLike) -> transports.Reply:
+        """What comes back to ``plan``."""
+        reply = self.reply = await self.way.send(plan)
+        self.path = plan.path
+        return reply
 
     def begin(
         self,

@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final, Literal
@@ -18,57 +18,33 @@ _uplink: Final[ContextVar["Uplink"]] = ContextVar("uplink")
 class Uplink:
     """The way of one request to its server.
 
-    ``headers`` are those of the last answer, ``path`` is where it came from,
-    ``cut`` how it broke off. With a ``fresh`` transport, which opens a
-    connection for everything, a request that went into a pooled connection and
-    came back without a byte is sent once more: the server had closed the
-    connection, which HTTP cannot tell beforehand. ``connects`` becomes true
-    when a connection is opened for the first attempt.
+    A request that went into a pooled connection and came back without a byte is
+    sent once more, through ``fresh``, which opens a connection for everything:
+    the server had closed the connection, which HTTP cannot tell beforehand.
+    ``connects`` becomes true when a connection is opened for the first attempt.
     """
 
-    __slots__ = ("_fresh", "_transport", "connects", "cut", "headers", "path")
+    __slots__ = ("_fresh", "_transport", "connects")
 
-    def __init__(
-        self, transport: transports.AsyncTransport, fresh: transports.AsyncTransport | None = None
-    ) -> None:
-        self.headers: Mapping[str, str] = {}
-        self.path = ""
-        self.cut: transports.Cut | None = None
+    def __init__(self, transport: transports.AsyncTransport, fresh: transports.AsyncTransport) -> None:
         self.connects = False
         self._transport = transport
         self._fresh = fresh
 
-    @property
-    def unreachable(self) -> bool:
-        """Whether there was no connection, or not in time."""
-        return self.cut is not None and self.cut.unreachable
-
     async def send(self, plan: transports.PlanLike) -> transports.Reply:
-        if self._fresh is not None:
-            _uplink.set(self)
+        _uplink.set(self)
         reply = await self._transport.send(plan)
-        if reply.cut is not None and self._fresh is not None and self._went_stale(reply):
-            reply = await self._fresh.send(plan)
-        self._remember(reply, plan)
-        return reply
+        return await self._fresh.send(plan) if self._went_stale(reply) else reply
 
     @asynccontextmanager
     async def stream(self, plan: transports.PlanLike) -> AsyncIterator[transports.AsyncStream]:
-        if self._fresh is not None:
-            _uplink.set(self)
+        _uplink.set(self)
         async with self._transport.stream(plan) as stream:
-            if self._fresh is None or not self._went_stale(stream.head):
-                self._remember(stream.head, plan)
+            if not self._went_stale(stream.head):
                 yield stream
                 return
         async with self._fresh.stream(plan) as stream:
-            self._remember(stream.head, plan)
             yield stream
-
-    def _remember(self, reply: transports.Reply, plan: transports.PlanLike) -> None:
-        self.headers = reply.headers
-        self.cut = reply.cut
-        self.path = plan.path
 
     def _went_stale(self, reply: transports.Reply) -> bool:
         cut = reply.cut

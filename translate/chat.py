@@ -90,7 +90,11 @@ def _built(request: Document, call: Call) -> Built | Failure:
     if isinstance(head, Failure):
         return head
     model, params = head
-    history = messages.history(request.get("input"), notes)
+    return _built_from(model, request.get("input"), params, call, notes)
+
+
+def _built_from(model: str, said: object, params: Document, call: Call, notes: list[Note]) -> Built | Failure:
+    history = messages.history(said, notes)
     if isinstance(history, Failure):
         return history
     streaming = call.request_type in STREAMS
@@ -105,24 +109,19 @@ def _built_of_flat(flat: Document, model: str, call: Call) -> Built | Failure:
     notes: list[Note] = []
     if not model.strip():
         return no_model()
+    if not parameters.go_as_they_are(flat, parameters.RULED_IN_FLAT):
+        params = parameters_of(flat)
+        return _built_from(model, params.pop("messages", None), params, call, notes)
     history = messages.history(flat.get("messages"), notes)
     if isinstance(history, Failure):
         return history
-    streaming = call.request_type in STREAMS
-    if parameters.go_as_they_are(flat, parameters.RULED_IN_FLAT):
-        body: dict[str, object] = {"model": model, "messages": history, **flat}
-        body["model"] = model
-        body["messages"] = history
-        body.pop("stream", None)
-        if streaming:
-            parameters.ask_for_stream(body, {})
-        return Built(PATH, body, notes)
-    params = parameters_of(flat)
-    params.pop("messages", None)
-    fields = parameters.chat_fields(params, streaming, call, notes)
-    if isinstance(fields, Failure):
-        return fields
-    return Built(PATH, {"model": model, "messages": history, **fields}, notes)
+    body: dict[str, object] = {"model": model, "messages": history, **flat}
+    body["model"] = model
+    body["messages"] = history
+    body.pop("stream", None)
+    if call.request_type in STREAMS:
+        parameters.ask_for_stream(body, {})
+    return Built(PATH, body, notes)
 
 
 ONCE: Final = Once(_built, _parsed)

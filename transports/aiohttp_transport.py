@@ -19,7 +19,6 @@ from yarl import URL
 from .base import (
     DRAIN_BYTES,
     DRAIN_S,
-    FRAMING,
     AsyncStream,
     BodyLike,
     Cut,
@@ -50,11 +49,9 @@ from .faults import (
     unsendable,
 )
 from .plain_session import LONGEST_LINE, Exchange, PlainSession
+from .request_head import template
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-_NOTHING: Final = "%.0s"
-"""Formats a value that is not sent."""
-
 _Answer = aiohttp.ClientResponse | Exchange
 _TICK_S: Final = 0.001  # the clock of a loop may tick in milliseconds
 
@@ -231,30 +228,9 @@ def _form(
         origin = link.origin()
     except ValueError:
         return Cut("connect", INVALID_ADDRESS)
-    has_length = body_type is not None or method not in {"GET", "HEAD"}
-    template = _template(method, link, given, own.headers, has_length)
-    return _Form(link, given, own.kept, own.headers, credentials, origin, template, method == "HEAD")
-
-
-def _template(method: str, url: URL, given: Sequence[str], own: Mapping[str, str], has_length: bool) -> str:
-    """The head of a request, in which the values of the headers ``given`` and the length are left open."""
-    said = {name.lower() for name in (*given, *own)}
-    defaults = {"Accept": "*/*", "User-Agent": "bifrost-vllm"}
-    host = "" if "host" in said else f"Host: {url.host_port_subcomponent}\r\n"
-    fixed = {**own, **{name: value for name, value in defaults.items() if name.lower() not in said}}
-    return "".join(
-        (
-            _literally(f"{method} {url.raw_path_qs} HTTP/1.1\r\n{host}"),
-            *(_NOTHING if name.lower() in FRAMING else _literally(name) + ": %s\r\n" for name in given),
-            *(_literally(f"{name}: {value}\r\n") for name, value in fixed.items()),
-            "Content-Length: %d\r\n" if has_length else _NOTHING,
-            "\r\n",
-        )
-    )
-
-
-def _literally(text: str) -> str:
-    return text.replace("%", "%%")
+    host = link.host_port_subcomponent or ""
+    head = template(method, link.raw_path_qs, host, given, own, body_type is not None)
+    return _Form(link, given, own.kept, own.headers, credentials, origin, head, method == "HEAD")
 
 
 @lru_cache(maxsize=64)

@@ -115,10 +115,15 @@ class Transport(Protocol):
     def stream(self, plan: PlanLike) -> AbstractContextManager[Stream]: ...
 
 
-class AsyncTransport(Protocol):
-    """Sends plans, asynchronously. Never raises for trouble on the network."""
+class AsyncSender(Protocol):
+    """Sends plans for whole answers, asynchronously. Never raises for trouble on the network."""
 
     async def send(self, plan: PlanLike) -> Reply: ...
+
+
+class AsyncTransport(AsyncSender, Protocol):
+    """Sends plans, asynchronously. Never raises for trouble on the network."""
+
     def stream(self, plan: PlanLike) -> AbstractAsyncContextManager[AsyncStream]: ...
 
 
@@ -147,12 +152,6 @@ DRAIN_S: Final = 0.25
 """How much of a body ``finish`` reads on, and for how long."""
 
 LARGE_UPLOAD: Final = 1024 * 1024
-
-FRAMING: Final = frozenset(
-    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-)
-"""What a request says of itself and of its connection; the endpoint's headers have no part in that."""
-
 _BLOCK_BYTES: Final = 64 * 1024
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _USUAL_TIMEOUTS: Final = Timeouts()
@@ -340,7 +339,7 @@ def run(transport: Transport, conversation: Generator[PlanLike, Reply, T]) -> T:
         return outcome
 
 
-async def run_async(transport: AsyncTransport, conversation: Generator[PlanLike, Reply, T]) -> T:
+async def run_async(transport: AsyncSender, conversation: Generator[PlanLike, Reply, T]) -> T:
     """The same as ``run``, asynchronous."""
     try:
         plan = next(conversation)

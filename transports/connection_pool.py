@@ -72,9 +72,9 @@ class ConnectionPool:
 
     def take(self, origin: Origin) -> Connection | None:
         """An open connection that nobody uses, if there is one: the latest used."""
-        idle, loop = self._idle.get(origin), self._loop
+        idle = self._idle.get(origin)
         if idle:
-            old = (self.now() if loop is None else loop.time()) - self._idle_s
+            old = self.now() - self._idle_s
             while idle:
                 connection = idle.pop()
                 if connection.usable and connection.idle_since > old:

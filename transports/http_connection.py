@@ -119,12 +119,8 @@ class Connection(asyncio.Protocol):
 
     def take(self) -> bytes:
         """What came of the body; nothing when all of it was taken."""
-        body = self.answer.body
-        data = b"".join(body)  # of one piece, it is that piece
-        body.clear()
-        self._waiting = 0
-        if self._paused:
-            self._emptied()
+        data = b"".join(self.answer.body)  # of one piece, it is that piece
+        self._emptied()
         return data
 
     def rest(self) -> None:

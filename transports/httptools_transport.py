@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 from .base import (
     DRAIN_BYTES,
     DRAIN_S,
-    FRAMING,
     AsyncStream,
     Cut,
     Endpoint,
@@ -43,10 +42,9 @@ from .faults import (
     unsendable_headers,
 )
 from .http_connection import Connection, Origin
+from .request_head import template
 
 _STALE_S: Final = 1.0  # a server that had closed the connection says so at once
-_NOTHING: Final = "%.0s"
-"""Formats a value that is not sent."""
 
 
 class _Address(NamedTuple):
@@ -191,25 +189,9 @@ def _form(
     if unsendable_headers(own.headers) is not None or not all(map(is_token, names)):
         return UNSENDABLE_HEADER
     given = names if own.kept is None else tuple(compress(names, own.kept))
-    said = {name.lower() for name in (*given, *own.headers)}
-    defaults = {"Accept": "*/*", "User-Agent": "bifrost-vllm", "Host": address.host}
-    fixed = {**own.headers, **{name: value for name, value in defaults.items() if name.lower() not in said}}
     target = (address.prefix + path).partition("#")[0]
-    says_length = body_type is not None or method not in {"GET", "HEAD"}
-    template = "".join(
-        (
-            _literally(f"{method} {target} HTTP/1.1\r\n"),
-            *(_NOTHING if name.lower() in FRAMING else _literally(name) + ": %s\r\n" for name in given),
-            *(_literally(f"{name}: {value}\r\n") for name, value in fixed.items()),
-            "Content-Length: %d\r\n" if says_length else _NOTHING,
-            "\r\n",
-        )
-    )
-    return _Form(address.origin, template, own.kept, method == "HEAD")
-
-
-def _literally(text: str) -> str:
-    return text.replace("%", "%%")
+    head = template(method, target, address.host, given, own, body_type is not None)
+    return _Form(address.origin, head, own.kept, method == "HEAD")
 
 
 class _Streaming:

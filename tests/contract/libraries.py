@@ -1,15 +1,18 @@
 """The asynchronous transports under test, each with what is needed to look behind it."""
 
 import asyncio
+import ssl
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from tests.contract.loopback import WAIT_S, Loopback, MakeLoop
+from tests.contract.loopback import KEY, WAIT_S, Loopback, MakeLoop
 from transports import (
     AiohttpTransport,
     AsyncTransport,
@@ -25,6 +28,7 @@ if sys.platform != "win32":
     import uvloop
 
 LIMITS = Timeouts(20, 20, 20)
+CERTIFICATE = Path(__file__).with_name("certificate.pem")
 
 Pool = aiohttp.ClientSession | PlainSession | ConnectionPool
 Watch = Callable[[AsyncIterator[Piece]], Callable[[], bool]]
@@ -100,3 +104,39 @@ def within(library: Library, server: Loopback, test: Test) -> None:
 
     with asyncio.Runner(loop_factory=library.loop_factory) as runner:
         runner.run(body())
+
+
+Run = Callable[[Callable[[], Awaitable[None]]], None]
+"""Runs a test on an event loop."""
+
+
+def running(library: Library) -> Run:
+    """Nothing may be left of a test, and the loop may not complain."""
+
+    def in_loop(test: Callable[[], Awaitable[None]]) -> None:
+        complaints: list[dict[str, Any]] = []
+
+        async def watched() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+            await test()
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        with asyncio.Runner(loop_factory=library.loop_factory) as runner:
+            runner.run(watched())
+        assert complaints == []
+
+    return in_loop
+
+
+def endpoint(server: Loopback, **more: Any) -> Endpoint:
+    return Endpoint(server.url, **{"api_key": KEY, "timeouts": LIMITS, **more})
+
+
+def server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+async def happened(event: threading.Event) -> bool:
+    return await asyncio.to_thread(event.wait, WAIT_S)

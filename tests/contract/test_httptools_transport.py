@@ -4,14 +4,22 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from tests.contract.libraries import LIBRARIES, LIMITS
+from tests.contract.libraries import (
+    CERTIFICATE,
+    LIBRARIES,
+    LIMITS,
+    Run,
+    endpoint,
+    happened,
+    running,
+    server_context,
+)
 from tests.contract.loopback import (
     GET,
     KEY,
@@ -20,7 +28,6 @@ from tests.contract.loopback import (
     Body,
     Connection,
     Loopback,
-    MakeLoop,
     Plan,
     answering,
     head,
@@ -28,45 +35,14 @@ from tests.contract.loopback import (
 )
 from transports import ConnectionPool, Cut, Endpoint, HttptoolsTransport, Reply, Timeouts
 
-CERTIFICATE = Path(__file__).with_name("certificate.pem")
 NO_ANSWER = Cut("read", "the server closed the connection without an answer")
 LARGE = Plan("POST", "/v1/x", Body("audio/wav", bytes(16 * 1024 * 1024)))
-
-Run = Callable[[Callable[[], Awaitable[None]]], None]
 
 
 @pytest.fixture(params=sorted(name for name in LIBRARIES if "httptools" in name))
 def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a test on each event loop; nothing may be left of it, and the loop may not complain."""
-    loop_factory: MakeLoop | None = LIBRARIES[request.param].loop_factory
-
-    def in_loop(test: Callable[[], Awaitable[None]]) -> None:
-        complaints: list[dict[str, Any]] = []
-
-        async def watched() -> None:
-            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-            await test()
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(watched())
-        assert complaints == []
-
-    return in_loop
-
-
-async def happened(event: threading.Event) -> bool:
-    return await asyncio.to_thread(event.wait, WAIT_S)
-
-
-def endpoint(server: Loopback, **more: Any) -> Endpoint:
-    return Endpoint(server.url, **{"api_key": KEY, "timeouts": LIMITS, **more})
-
-
-def server_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
-    return context
+    """Runs a test on each event loop."""
+    return running(LIBRARIES[request.param])
 
 
 def test_tls_with_a_certificate_that_is_trusted(run: Run) -> None:
@@ -383,26 +359,6 @@ def test_a_server_that_takes_its_time_to_close_may_have_done_the_work(
 class TestUploads:
     """Requests that are larger than what a socket takes at once."""
 
-    @pytest.mark.parametrize("leave", [False, True], ids=["keeps the connection", "closes it"])
-    def test_an_answer_before_the_end_of_a_request_ends_it(self, run: Run, leave: bool) -> None:
-        def script(connection: Connection) -> None:
-            assert connection._receive()
-            connection.send(wire(b"too large", status="413 Payload Too Large"))
-            if not leave:
-                connection.until_closed()
-
-        async def test() -> None:
-            async with ConnectionPool() as pool:
-                reply = await HttptoolsTransport(pool, endpoint(server)).send(LARGE)
-                if leave and reply.cut:  # the system may throw away what came when it learns of the end
-                    assert reply.cut == Cut("read", "connection reset")
-                else:
-                    assert (reply.status, reply.body, reply.cut) == (413, b"too large", None)
-                assert leave or await happened(server.client_closed)
-
-        with Loopback(script) as server:
-            run(test)
-
     def test_a_server_that_stops_reading_is_a_cut(self, run: Run) -> None:
         over = threading.Event()
 
@@ -415,10 +371,7 @@ class TestUploads:
                 timeouts = Timeouts(first_byte_s=0.2)
                 reply = await HttptoolsTransport(pool, endpoint(server, timeouts=timeouts)).send(LARGE)
                 assert reply.cut == Cut("timeout", "sending: request not taken within 0.2 s", "sending")
-                timeouts = Timeouts(total_s=0.1)
-                reply = await HttptoolsTransport(pool, endpoint(server, timeouts=timeouts)).send(LARGE)
-                assert reply.cut == Cut("timeout", "total: not complete within 0.1 s", "total")
-                over.set()
+            over.set()
 
         with Loopback(script) as server:
             run(test)

@@ -4,9 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable
 from itertools import chain
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +14,16 @@ from aiohttp.client_proto import ResponseHandler
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.contract.libraries import LIBRARIES, LIMITS
+from tests.contract.libraries import (
+    CERTIFICATE,
+    LIBRARIES,
+    LIMITS,
+    Run,
+    endpoint,
+    happened,
+    running,
+    server_context,
+)
 from tests.contract.loopback import (
     GET,
     KEY,
@@ -25,7 +32,6 @@ from tests.contract.loopback import (
     Body,
     Connection,
     Loopback,
-    MakeLoop,
     Plan,
     answering,
     head,
@@ -42,40 +48,19 @@ from transports import (
     reply_headers,
 )
 
-CERTIFICATE = Path(__file__).with_name("certificate.pem")
 LARGE = Plan("POST", "/v1/x", Body("audio/wav", bytes(16 * 1024 * 1024) + b"end"))
 MEDIUM = Plan("POST", "/v1/x", Body("audio/wav", bytes(1000 * 1024) + b"end"))
 """Small enough to be handed over at once."""
 
-Run = Callable[[Callable[[], Awaitable[None]]], None]
-
 
 @pytest.fixture(params=sorted(name for name in LIBRARIES if "plain" in name))
 def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a test on each event loop; nothing may be left of it, and the loop may not complain."""
-    loop_factory: MakeLoop | None = LIBRARIES[request.param].loop_factory
-
-    def in_loop(test: Callable[[], Awaitable[None]]) -> None:
-        complaints: list[dict[str, Any]] = []
-
-        async def watched() -> None:
-            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-            await test()
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(watched())
-        assert complaints == []
-
-    return in_loop
+    """Runs a test on each event loop."""
+    return running(LIBRARIES[request.param])
 
 
 def connected(**options: Any) -> PlainSession:
     return PlainSession(aiohttp.TCPConnector(**options))
-
-
-def endpoint(server: Loopback, **more: Any) -> Endpoint:
-    return Endpoint(server.url, **{"api_key": KEY, "timeouts": LIMITS, **more})
 
 
 def narrow(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -85,10 +70,6 @@ def narrow(address: aiohttp.AddrInfoType) -> socket.socket:
     return sock
 
 
-async def happened(event: threading.Event) -> bool:
-    return await asyncio.to_thread(event.wait, WAIT_S)
-
-
 def silent(connection: Connection) -> None:
     connection.request()
     connection.until_closed()
@@ -96,8 +77,6 @@ def silent(connection: Connection) -> None:
 
 def test_tls_with_a_certificate_that_is_trusted(run: Run) -> None:
     body = b"abc" * 99_999
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
 
     async def test() -> None:
         async with connected(ssl=ssl.create_default_context(cafile=CERTIFICATE)) as session:
@@ -108,7 +87,7 @@ def test_tls_with_a_certificate_that_is_trusted(run: Run) -> None:
                     assert (await transport.send(POST)).body == body
         assert server.connections == 2
 
-    with Loopback(answering(wire(body)), tls=context) as server:
+    with Loopback(answering(wire(body)), tls=server_context()) as server:
         run(test)
 
 
@@ -324,47 +303,6 @@ class TestLimits:
                 assert session._timer is None
 
         with Loopback(answering(wire(b"abc"))) as server:
-            run(test)
-
-
-class TestUploads:
-    """Requests that are larger than what a socket takes at once."""
-
-    @pytest.mark.parametrize("leave", [False, True], ids=["keeps the connection", "closes it"])
-    def test_an_answer_before_the_end_of_a_request_ends_it(self, run: Run, leave: bool) -> None:
-        def script(connection: Connection) -> None:
-            assert connection._receive()
-            connection.send(wire(b"too large", status="413 Payload Too Large"))
-            if not leave:
-                connection.until_closed()
-
-        async def test() -> None:
-            async with connected() as session:
-                reply = await AiohttpTransport(session, endpoint(server)).send(LARGE)
-                if leave and reply.cut:  # the system may throw away what came when it learns of the end
-                    assert reply.cut == Cut("read", "connection reset")
-                else:
-                    assert (reply.status, reply.body, reply.cut) == (413, b"too large", None)
-                assert leave or await happened(server.client_closed)
-
-        with Loopback(script) as server:
-            run(test)
-
-    def test_a_server_that_stops_reading_is_cut_by_the_total(self, run: Run) -> None:
-        over = threading.Event()
-
-        def script(connection: Connection) -> None:
-            connection._receive()
-            assert over.wait(WAIT_S)
-
-        async def test() -> None:
-            async with connected() as session:
-                timeouts = Timeouts(total_s=0.1)
-                reply = await AiohttpTransport(session, endpoint(server, timeouts=timeouts)).send(LARGE)
-                assert reply.cut == Cut("timeout", "total: not complete within 0.1 s", "total")
-            over.set()
-
-        with Loopback(script) as server:
             run(test)
 
 

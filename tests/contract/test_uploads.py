@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import vcr  # type: ignore[import-untyped]
 
+from tests.contract.libraries import LIBRARIES, Library, endpoint, happened, running
 from tests.contract.loopback import (
     KEY,
     MAKERS,
+    WAIT_S,
     Body,
     Client,
     Connect,
@@ -21,7 +23,7 @@ from tests.contract.loopback import (
     untimed,
     wire,
 )
-from transports import Endpoint, Recording, Recordings, ReplayTransport, Reply
+from transports import Cut, Endpoint, Recording, Recordings, ReplayTransport, Reply, Timeouts
 
 TYPE = "multipart/form-data; boundary=b"
 MEGABYTE = 1024 * 1024
@@ -107,3 +109,50 @@ def test_what_vcrpy_records_of_an_upload_can_be_replayed(tmp_path: Path, library
             client.close()
         assert [request.body for request in server.requests] == [joined(BODIES[name])]
     assert untimed(ReplayTransport(Recordings.load(file)).send(upload)) == live
+
+
+@pytest.fixture(params=sorted(name for name in LIBRARIES if name != "aiohttp"))
+def own(request: pytest.FixtureRequest) -> Library:
+    """Each of the transports that send requests themselves, in turn."""
+    return LIBRARIES[request.param]
+
+
+LARGER_THAN_A_SOCKET_TAKES = plan(Body(TYPE, bytes(16 * MEGABYTE)))
+
+
+@pytest.mark.parametrize("leave", [False, True], ids=["keeps the connection", "closes it"])
+def test_an_answer_before_the_end_of_a_request_ends_it(own: Library, leave: bool) -> None:
+    def script(connection: Connection) -> None:
+        assert connection._receive()
+        connection.send(wire(b"too large", status="413 Payload Too Large"))
+        if not leave:
+            connection.until_closed()
+
+    async def test() -> None:
+        async with own.opened(endpoint(server)) as (_, transport):
+            reply = await transport.send(LARGER_THAN_A_SOCKET_TAKES)
+            if leave and reply.cut:  # the system may throw away what came when it learns of the end
+                assert reply.cut == Cut("read", "connection reset")
+            else:
+                assert (reply.status, reply.body, reply.cut) == (413, b"too large", None)
+            assert leave or await happened(server.client_closed)
+
+    with Loopback(script) as server:
+        running(own)(test)
+
+
+def test_a_server_that_stops_reading_is_cut_by_the_total(own: Library) -> None:
+    over = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection._receive()
+        assert over.wait(WAIT_S)
+
+    async def test() -> None:
+        async with own.opened(endpoint(server, timeouts=Timeouts(total_s=0.1))) as (_, transport):
+            reply = await transport.send(LARGER_THAN_A_SOCKET_TAKES)
+            assert reply.cut == Cut("timeout", "total: not complete within 0.1 s", "total")
+        over.set()
+
+    with Loopback(script) as server:
+        running(own)(test)
